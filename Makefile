@@ -1,0 +1,37 @@
+# What this project can do; `make help` lists it.
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+SECONDS ?= 10
+OUTPUT ?= relay.webm
+
+.PHONY: help run test lint bench docs tools
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+tools: ## install what running and testing need and is missing (Debian: ffmpeg)
+	@command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || { \
+	  echo "installing ffmpeg"; \
+	  if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \
+	  $$SUDO apt-get -qq update && $$SUDO apt-get -qq install -y ffmpeg >/dev/null; }
+
+run: tools ## relay a test picture and tone through a worker into relay.webm (OUTPUT=, SECONDS=)
+	$(CARGO) build --release -p worker
+	$(CARGO) run --release -p client --example relay -- --worker target/release/worker --output $(OUTPUT) --seconds $(SECONDS)
+
+test: tools ## every test
+	$(CARGO) build -p worker
+	$(CARGO) build -p client --examples
+	$(CARGO) test --workspace
+
+lint: ## formatting, clippy, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items -q
+
+bench: ## CPU per forwarded packet of the worker, beside a ceiling and plain sendto
+	$(CARGO) build --release -p worker -p bench
+	target/release/bench --worker target/release/worker
+
+docs: ## build the API documentation
+	$(CARGO) doc --workspace --no-deps

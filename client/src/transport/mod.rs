@@ -1,0 +1,144 @@
+//! Ways into and out of a router.
+
+mod core;
+mod direct;
+mod plain;
+
+use std::sync::Arc;
+
+use channel_proto::command::{Command, MaxBitrate, TraceEventTypes};
+use channel_proto::reply::{TransportDump, TransportStats};
+
+pub use direct::{DirectTransport, DirectTransportOptions};
+pub use plain::{PlainConnectOptions, PlainTransport, PlainTransportOptions};
+
+pub(crate) use self::core::Core;
+
+use crate::app_data::AppData;
+use crate::error::Result;
+use crate::events::{Events, TransportEvent};
+use crate::{Consumer, ConsumerOptions, Producer, ProducerOptions};
+
+mod sealed {
+    pub trait HasCore {
+        fn core(&self) -> &std::sync::Arc<super::core::Core>;
+    }
+}
+
+/// What all transports have in common.
+pub trait Transport: sealed::HasCore + Sync {
+    /// Its id.
+    fn id(&self) -> &str {
+        &self.core().id
+    }
+
+    /// Data of the application.
+    fn app_data(&self) -> &AppData {
+        &self.core().app_data
+    }
+
+    /// Whether it is closed.
+    fn is_closed(&self) -> bool {
+        self.core().is_closed()
+    }
+
+    /// What happens to it.
+    fn events(&self) -> Events<TransportEvent> {
+        self.core().events.subscribe()
+    }
+
+    /// The producers on it now.
+    fn producers(&self) -> Vec<Producer> {
+        self.core().producers()
+    }
+
+    /// The consumers on it now.
+    fn consumers(&self) -> Vec<Consumer> {
+        self.core().consumers()
+    }
+
+    /// Closes it with all that it holds.
+    fn close(&self) {
+        self.core().end(crate::CloseReason::Requested);
+    }
+
+    /// The worker's view of it.
+    fn dump(&self) -> impl Future<Output = Result<TransportDump>> + Send {
+        self.core().request(Command::TransportDump, |reply| reply.parse())
+    }
+
+    /// Its counters.
+    fn get_stats(&self) -> impl Future<Output = Result<Vec<TransportStats>>> + Send {
+        self.core().request(Command::TransportGetStats, |reply| reply.parse())
+    }
+
+    /// Limits what the peer sends, in bits per second; 0 lifts the limit. Not on direct transports.
+    fn set_max_incoming_bitrate(&self, bitrate: u32) -> impl Future<Output = Result<()>> + Send {
+        self.core()
+            .set_bitrate(Command::TransportSetMaxIncomingBitrate(Ok(MaxBitrate { bitrate })))
+    }
+
+    /// Limits what is sent to the peer, in bits per second. Not on direct transports.
+    fn set_max_outgoing_bitrate(&self, bitrate: u32) -> impl Future<Output = Result<()>> + Send {
+        self.core()
+            .set_bitrate(Command::TransportSetMaxOutgoingBitrate(Ok(MaxBitrate { bitrate })))
+    }
+
+    /// Chooses which of `probation` and `bwe` are traced, instead of those before.
+    fn enable_trace_event(&self, types: &[&str]) -> impl Future<Output = Result<()>> + Send {
+        let types = TraceEventTypes {
+            types: types.iter().map(|&name| name.to_owned()).collect(),
+        };
+        self.core()
+            .request(Command::TransportEnableTraceEvent(Ok(types)), |_| Ok(()))
+    }
+
+    /// Announces media that the peer sends.
+    fn produce(&self, options: ProducerOptions) -> impl Future<Output = Result<Producer>> + Send {
+        Core::produce(self.core(), options)
+    }
+
+    /// Sends media of a producer to the peer.
+    fn consume(&self, options: ConsumerOptions) -> impl Future<Output = Result<Consumer>> + Send {
+        Core::consume(self.core(), options)
+    }
+}
+
+/// A transport of any kind.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum AnyTransport {
+    /// RTP over UDP.
+    Plain(PlainTransport),
+    /// Packets to and from this process.
+    Direct(DirectTransport),
+}
+
+impl sealed::HasCore for AnyTransport {
+    fn core(&self) -> &Arc<Core> {
+        match self {
+            Self::Plain(transport) => transport.core(),
+            Self::Direct(transport) => transport.core(),
+        }
+    }
+}
+
+impl Transport for AnyTransport {}
+
+impl AnyTransport {
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        sealed::HasCore::core(self)
+    }
+}
+
+impl From<PlainTransport> for AnyTransport {
+    fn from(transport: PlainTransport) -> Self {
+        Self::Plain(transport)
+    }
+}
+
+impl From<DirectTransport> for AnyTransport {
+    fn from(transport: DirectTransport) -> Self {
+        Self::Direct(transport)
+    }
+}

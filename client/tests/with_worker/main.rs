@@ -1,0 +1,6 @@
+//! The client with a real worker.
+
+mod common;
+mod media;
+mod transports;
+mod worker;

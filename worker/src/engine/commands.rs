@@ -1,0 +1,422 @@
+//! What each command does: look up the entity, judge the arguments, act, reply.
+
+use channel_proto::command::{Command, Consume, Produce, Target};
+use channel_proto::event::Event;
+use channel_proto::reply::{Consumed, Failure, Priority, Produced, Reply, WorkerDump};
+use channel_proto::rtp_parameters::MediaKind;
+use rand::Rng as _;
+
+use super::consumer::Consumer;
+use super::keys::{ConsumerKey, ProducerKey, TransportKey};
+use super::outbox::Outbox;
+use super::ports::Ports;
+use super::producer::Producer;
+use super::router::Router;
+use super::transport::direct::Direct;
+use super::transport::plain::Plain;
+use super::transport::{Kind, Transport};
+use super::{After, Context, Engine, context, required};
+
+/// Largest data message of transports without SCTP, in bytes.
+const DEFAULT_MAX_MESSAGE_SIZE: u64 = 262_144;
+/// Least bitrate that `setMaxOutgoingBitrate` takes, in bits per second.
+const MIN_OUTGOING_BITRATE: u32 = 30_000;
+/// Where outgoing sequence numbers begin. Not near the wrap: a receiver that loses the first packets there guesses
+/// the wrong SRTP rollover counter and never decrypts anything.
+const FIRST_SEQUENCE: std::ops::Range<u16> = 1000..32_767;
+
+fn not_implemented(command: &Command) -> Failure {
+    Failure::error(format!("{} is not implemented in this version", command.method()))
+}
+
+impl Engine {
+    pub(super) fn execute(
+        &mut self,
+        now: u64,
+        target: &Target,
+        command: Command,
+        ports: &mut dyn Ports,
+        outbox: &mut Outbox,
+        after: &mut After,
+    ) -> Result<Reply, Failure> {
+        match command {
+            Command::WorkerDump => Ok(Reply::WorkerDump(WorkerDump {
+                pid: self.config.pid,
+                web_rtc_server_ids: Vec::new(),
+                router_ids: self.router_ids.keys().cloned().collect(),
+            })),
+            Command::WorkerCreateRouter => self.create_router(target),
+            Command::WorkerCreateWebRtcServer(_) => {
+                required(target.web_rtc_server_id.as_deref(), "webRtcServerId")?;
+                Err(not_implemented(&command))
+            }
+            Command::WebRtcServerClose | Command::WebRtcServerDump => {
+                required(target.web_rtc_server_id.as_deref(), "webRtcServerId")?;
+                Err(Failure::error("WebRtcServer not found"))
+            }
+            // The process answers these before they get here.
+            Command::WorkerClose | Command::WorkerGetResourceUsage | Command::WorkerUpdateSettings(_) => {
+                Err(not_implemented(&command))
+            }
+            command => {
+                let router_key = self.find_router(target)?;
+                let mut context = context!(self, now, ports, outbox);
+                let Some(router) = self.routers.get_mut(router_key) else {
+                    return Err(Failure::error("Router not found"));
+                };
+                let result = router.execute(target, command, &mut context, after);
+                match &result {
+                    Ok(Outcome::Reply(_)) | Err(_) => {}
+                    Ok(Outcome::Created(transport, _)) => {
+                        if let Some(Kind::Plain(plain)) =
+                            self.routers.get(router_key).and_then(|r| r.transports.get(*transport)).map(|t| &t.kind)
+                        {
+                            self.sockets.extend(plain.sockets().map(|socket| (socket, (router_key, *transport))));
+                        }
+                    }
+                    Ok(Outcome::TransportClosed(transport)) => {
+                        self.sockets.retain(|_, owner| *owner != (router_key, *transport));
+                    }
+                    Ok(Outcome::RouterClosed) => {
+                        self.sockets.retain(|_, (router, _)| *router != router_key);
+                        if let Some(router) = self.routers.remove(router_key) {
+                            self.router_ids.remove(&router.id);
+                        }
+                    }
+                }
+                result.map(|outcome| match outcome {
+                    Outcome::Reply(reply) | Outcome::Created(_, reply) => reply,
+                    Outcome::TransportClosed(_) | Outcome::RouterClosed => Reply::None,
+                })
+            }
+        }
+    }
+
+    fn create_router(&mut self, target: &Target) -> Result<Reply, Failure> {
+        let id = required(target.router_id.as_deref(), "routerId")?;
+        if self.router_ids.contains_key(id) {
+            return Err(Failure::error("a Router with same routerId already exists"));
+        }
+        let key = self.routers.insert_with_key(|key| Router::new(key, id.to_owned()));
+        self.router_ids.insert(id.to_owned(), key);
+        Ok(Reply::None)
+    }
+}
+
+/// What a command did to a router, as far as the engine must know.
+enum Outcome {
+    Reply(Reply),
+    Created(TransportKey, Reply),
+    TransportClosed(TransportKey),
+    RouterClosed,
+}
+
+impl Router {
+    fn execute(
+        &mut self,
+        target: &Target,
+        command: Command,
+        context: &mut Context<'_>,
+        after: &mut After,
+    ) -> Result<Outcome, Failure> {
+        match command {
+            Command::RouterClose => {
+                for transport in self.transports.keys().collect::<Vec<_>>() {
+                    // Silently: whoever closes a router knows what it held.
+                    let told = context.outbox.channel.len();
+                    self.close_transport(transport, context);
+                    context.outbox.channel.truncate(told);
+                }
+                Ok(Outcome::RouterClosed)
+            }
+            Command::RouterDump => Ok(Outcome::Reply(Reply::RouterDump(self.dump()))),
+            Command::RouterCreatePlainTransport(options) => {
+                let id = self.new_transport_id(target)?;
+                let options = options?;
+                if options.options.sctp.is_some() {
+                    return Err(Failure::error("SCTP is not implemented in this version"));
+                }
+                let plain = Plain::open(&options, context.ports, context.rng)?;
+                Ok(self.add_transport(id, Kind::Plain(Box::new(plain)), DEFAULT_MAX_MESSAGE_SIZE))
+            }
+            Command::RouterCreateDirectTransport(options) => {
+                let id = self.new_transport_id(target)?;
+                let options = options?;
+                let created = self.add_transport(id, Kind::Direct(Direct), options.max_message_size);
+                if let Outcome::Created(key, _) = &created {
+                    *after = After::TransportConnected(self.key, *key);
+                }
+                Ok(created)
+            }
+            Command::RouterCreateWebRtcTransport(_)
+            | Command::RouterCreateWebRtcTransportWithServer(_)
+            | Command::RouterCreatePipeTransport(_) => {
+                self.new_transport_id(target)?;
+                Err(not_implemented(&command))
+            }
+            Command::RouterCreateActiveSpeakerObserver(_) | Command::RouterCreateAudioLevelObserver(_) => {
+                required(target.rtp_observer_id.as_deref(), "rtpObserverId")?;
+                Err(not_implemented(&command))
+            }
+            Command::RtpObserverClose
+            | Command::RtpObserverPause
+            | Command::RtpObserverResume
+            | Command::RtpObserverAddProducer(_)
+            | Command::RtpObserverRemoveProducer(_) => {
+                required(target.rtp_observer_id.as_deref(), "rtpObserverId")?;
+                Err(Failure::error("RtpObserver not found"))
+            }
+            command => {
+                let id = required(target.transport_id.as_deref(), "transportId")?;
+                let key = self.transport_ids.get(id).copied();
+                let key = key.ok_or_else(|| Failure::error("Transport not found"))?;
+                if matches!(command, Command::TransportClose) {
+                    self.close_transport(key, context);
+                    return Ok(Outcome::TransportClosed(key));
+                }
+                self.execute_on_transport(key, target, command, context, after).map(Outcome::Reply)
+            }
+        }
+    }
+
+    fn new_transport_id(&self, target: &Target) -> Result<String, Failure> {
+        let id = required(target.transport_id.as_deref(), "transportId")?;
+        if self.transport_ids.contains_key(id) {
+            return Err(Failure::error("a Transport with same transportId already exists"));
+        }
+        Ok(id.to_owned())
+    }
+
+    fn add_transport(&mut self, id: String, kind: Kind, max_message_size: u64) -> Outcome {
+        let key = self.transports.insert(Transport::new(id.clone(), kind, max_message_size));
+        self.transport_ids.insert(id, key);
+        Outcome::Created(key, self.transport_dump(key))
+    }
+
+    fn transport_dump(&self, key: TransportKey) -> Reply {
+        self.transports
+            .get(key)
+            .map_or(Reply::None, |transport| Reply::TransportDump(Box::new(transport.dump(self))))
+    }
+
+    fn execute_on_transport(
+        &mut self,
+        key: TransportKey,
+        target: &Target,
+        command: Command,
+        context: &mut Context<'_>,
+        after: &mut After,
+    ) -> Result<Reply, Failure> {
+        let method = command.method();
+        let unknown_method = || Failure::error(format!("unknown method '{method}'"));
+        let Some(transport) = self.transports.get_mut(key) else {
+            return Err(Failure::error("Transport not found"));
+        };
+        match command {
+            Command::TransportDump => Ok(self.transport_dump(key)),
+            Command::TransportGetStats => Ok(Reply::TransportStats(Box::new([transport.stats(context.now)]))),
+            Command::TransportConnect(arguments) => {
+                let Kind::Plain(plain) = &mut transport.kind else { return Err(unknown_method()) };
+                let connected = plain.connect(arguments?, context.rng)?;
+                *after = After::TransportConnected(self.key, key);
+                Ok(Reply::Connected(connected))
+            }
+            Command::TransportRestartIce => Err(unknown_method()),
+            Command::TransportSetMaxIncomingBitrate(arguments) => {
+                transport.max_incoming_bitrate = arguments?.bitrate;
+                Ok(Reply::None)
+            }
+            Command::TransportSetMaxOutgoingBitrate(arguments) => {
+                if arguments?.bitrate < MIN_OUTGOING_BITRATE {
+                    let reason = format!("bitrate must be >= {MIN_OUTGOING_BITRATE}");
+                    return Err(Failure::type_error(reason));
+                }
+                Ok(Reply::None)
+            }
+            Command::TransportEnableTraceEvent(arguments) => {
+                transport.trace.set(&arguments?.types);
+                Ok(Reply::None)
+            }
+            Command::TransportProduce(arguments) => {
+                let id = required(target.producer_id.as_deref(), "producerId")?;
+                if transport.producers.contains_key(id) {
+                    return Err(Failure::error("a Producer with same producerId already exists"));
+                }
+                self.produce(key, id, arguments?)
+            }
+            Command::TransportConsume(arguments) => {
+                let producer_id = required(target.producer_id.as_deref(), "producerId")?;
+                let id = required(target.consumer_id.as_deref(), "consumerId")?;
+                if transport.consumers.contains_key(id) {
+                    return Err(Failure::error("a Consumer with same consumerId already exists"));
+                }
+                self.consume(key, id, producer_id, arguments?, context, after)
+            }
+            Command::TransportProduceData(_) => {
+                required(target.data_producer_id.as_deref(), "dataProducerId")?;
+                Err(not_implemented(&command))
+            }
+            Command::TransportConsumeData(_) => {
+                required(target.data_producer_id.as_deref(), "dataProducerId")?;
+                required(target.data_consumer_id.as_deref(), "dataConsumerId")?;
+                Err(not_implemented(&command))
+            }
+            Command::DataProducerClose | Command::DataProducerDump | Command::DataProducerGetStats => {
+                required(target.data_producer_id.as_deref(), "dataProducerId")?;
+                Err(Failure::error("DataProducer not found"))
+            }
+            Command::DataConsumerClose
+            | Command::DataConsumerDump
+            | Command::DataConsumerGetStats
+            | Command::DataConsumerGetBufferedAmount
+            | Command::DataConsumerSetBufferedAmountLowThreshold(_) => {
+                required(target.data_consumer_id.as_deref(), "dataConsumerId")?;
+                Err(Failure::error("DataConsumer not found"))
+            }
+            Command::ProducerClose
+            | Command::ProducerDump
+            | Command::ProducerGetStats
+            | Command::ProducerPause
+            | Command::ProducerResume
+            | Command::ProducerEnableTraceEvent(_) => {
+                let id = required(target.producer_id.as_deref(), "producerId")?;
+                let producer = transport.producers.get(id).copied();
+                let producer = producer.ok_or_else(|| Failure::error("Producer not found"))?;
+                self.execute_on_producer(producer, command, context)
+            }
+            command => {
+                let id = required(target.consumer_id.as_deref(), "consumerId")?;
+                let consumer = transport.consumers.get(id).copied();
+                let consumer = consumer.ok_or_else(|| Failure::error("Consumer not found"))?;
+                self.execute_on_consumer(consumer, command, context)
+            }
+        }
+    }
+
+    fn produce(&mut self, transport_key: TransportKey, id: &str, produce: Produce) -> Result<Reply, Failure> {
+        let producer_type = channel_proto::rtp_parameters::producer_type(&produce.rtp_parameters)?;
+        let Some(transport) = self.transports.get_mut(transport_key) else {
+            return Err(Failure::error("Transport not found"));
+        };
+        let producer = Producer::new(id.to_owned(), transport_key, producer_type, produce);
+        let key = self.producers.insert(producer);
+        let Some(producer) = self.producers.get(key) else { return Err(Failure::error("Producer not found")) };
+        let registered = transport.listener.add(key, &producer.rtp_parameters).and_then(|()| {
+            if self.producer_ids.contains_key(id) {
+                transport.listener.remove(key);
+                return Err(Failure::error(format!("Producer already present in mapProducers [producerId:{id}]")));
+            }
+            Ok(())
+        });
+        if let Err(failure) = registered {
+            self.producers.remove(key);
+            return Err(failure);
+        }
+        transport.adopt_extensions(&producer.rtp_parameters);
+        transport.producers.insert(id.to_owned(), key);
+        self.producer_ids.insert(id.to_owned(), key);
+        Ok(Reply::Produced(Produced { producer_type }))
+    }
+
+    fn consume(
+        &mut self,
+        transport_key: TransportKey,
+        id: &str,
+        producer_id: &str,
+        consume: Consume,
+        context: &mut Context<'_>,
+        after: &mut After,
+    ) -> Result<Reply, Failure> {
+        let producer_key = self.producer_ids.get(producer_id).copied();
+        let not_found = || Failure::error(format!("Producer not found [producerId:{producer_id}]"));
+        let producer_key: ProducerKey = producer_key.ok_or_else(not_found)?;
+        let producer = self.producers.get_mut(producer_key).ok_or_else(not_found)?;
+        let first_sequence = context.rng.random_range(FIRST_SEQUENCE);
+        let consumer =
+            Consumer::new(id.to_owned(), transport_key, producer_key, producer, consume, first_sequence)?;
+        let Some(transport) = self.transports.get_mut(transport_key) else {
+            return Err(Failure::error("Transport not found"));
+        };
+        let reply = Consumed {
+            paused: consumer.paused(),
+            producer_paused: consumer.producer_paused(),
+            score: consumer.score(producer),
+            preferred_layers: None,
+        };
+        if producer.paused {
+            context.outbox.notify(id, Event::ProducerPause);
+        }
+        let (ssrc, rtx_ssrc) = consumer.ssrcs();
+        let key: ConsumerKey = self.consumers.insert(consumer);
+        producer.consumers.push(key);
+        transport.consumers.insert(id.to_owned(), key);
+        transport.ssrcs.insert(ssrc, key);
+        transport.rtx_ssrcs.extend(rtx_ssrc.map(|ssrc| (ssrc, key)));
+        *after = After::ConsumerConnected(self.key, key);
+        Ok(Reply::Consumed(reply))
+    }
+
+    fn execute_on_producer(
+        &mut self,
+        key: ProducerKey,
+        command: Command,
+        context: &mut Context<'_>,
+    ) -> Result<Reply, Failure> {
+        let Some(producer) = self.producers.get_mut(key) else { return Err(Failure::error("Producer not found")) };
+        match command {
+            Command::ProducerClose => self.close_producer(key, context),
+            Command::ProducerDump => return Ok(Reply::ProducerDump(Box::new(producer.dump()))),
+            Command::ProducerGetStats => return Ok(Reply::RtpStreamStats(producer.stats(context.now))),
+            Command::ProducerPause => self.set_producer_paused(key, true, context),
+            Command::ProducerResume => self.set_producer_paused(key, false, context),
+            Command::ProducerEnableTraceEvent(arguments) => producer.trace.set(&arguments?.types),
+            command => return Err(not_implemented(&command)),
+        }
+        Ok(Reply::None)
+    }
+
+    fn execute_on_consumer(
+        &mut self,
+        key: ConsumerKey,
+        command: Command,
+        context: &mut Context<'_>,
+    ) -> Result<Reply, Failure> {
+        let Some(consumer) = self.consumers.get_mut(key) else { return Err(Failure::error("Consumer not found")) };
+        match command {
+            Command::ConsumerClose => self.close_consumer(key),
+            Command::ConsumerDump => return Ok(Reply::ConsumerDump(Box::new(consumer.dump()))),
+            Command::ConsumerGetStats => {
+                let mut stats = vec![consumer.stream.stats(context.now)];
+                if let Some(producer) = self.producers.get_mut(consumer.producer)
+                    && let Some(stream) = producer.stream_mut(0)
+                {
+                    stats.push(stream.stats(context.now));
+                }
+                return Ok(Reply::RtpStreamStats(stats));
+            }
+            Command::ConsumerPause => {
+                consumer.set_paused(true);
+            }
+            Command::ConsumerResume => {
+                if consumer.set_paused(false) {
+                    self.request_key_frame(key, context);
+                }
+            }
+            // A simple consumer has no layers: accepted, whatever is asked.
+            Command::ConsumerSetPreferredLayers(_) => {}
+            Command::ConsumerSetPriority(arguments) => {
+                consumer.priority = arguments?.priority;
+                return Ok(Reply::Priority(Priority { priority: consumer.priority }));
+            }
+            Command::ConsumerRequestKeyFrame => {
+                if consumer.active && consumer.kind() == MediaKind::Video {
+                    self.request_key_frame(key, context);
+                }
+            }
+            Command::ConsumerEnableTraceEvent(arguments) => consumer.trace.set(&arguments?.types),
+            command => return Err(not_implemented(&command)),
+        }
+        Ok(Reply::None)
+    }
+}
+

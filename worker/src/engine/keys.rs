@@ -1,0 +1,12 @@
+//! Small keys of the engine's objects; packets are routed by them, ids of the parent are looked up for commands only.
+
+slotmap::new_key_type! {
+    /// A router of the worker.
+    pub struct RouterKey;
+    /// A transport of a router.
+    pub struct TransportKey;
+    /// A producer of a router.
+    pub struct ProducerKey;
+    /// A consumer of a router.
+    pub struct ConsumerKey;
+}

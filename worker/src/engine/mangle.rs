@@ -1,0 +1,219 @@
+//! What all consumers of a producer share of a packet: the rewritten header.
+//!
+//! The header is built once per packet, with canonical extension ids and room for the MID; each consumer copies it
+//! and patches payload-independent fields ([`ForwardedPacket::write`]). The packet received is never changed.
+
+use channel_proto::event::VideoOrientation;
+use channel_proto::rtp_parameters::{MediaKind, RtpParameters};
+use smallvec::SmallVec;
+
+use super::producer::extension_id;
+use crate::rtp::extensions::{self, HeaderExtensionKind};
+use crate::rtp::packet::RtpHeader;
+
+/// Bytes of MID that every forwarded packet has room for.
+pub const MID_LENGTH: usize = 8;
+
+/// The longest header we write: 12 bytes, 15 CSRCs, and an extension block with all that we copy.
+const MAX_HEADER: usize = 192;
+
+/// Extensions that are copied from sender to receivers, in the order in which they are written.
+const COPIED_AUDIO: [(HeaderExtensionKind, u8); 1] = [(HeaderExtensionKind::AudioLevel, extensions::AUDIO_LEVEL)];
+const COPIED_VIDEO: [(HeaderExtensionKind, u8); 5] = [
+    (HeaderExtensionKind::FrameMarking07, extensions::FRAME_MARKING_07),
+    (HeaderExtensionKind::FrameMarking, extensions::FRAME_MARKING),
+    (HeaderExtensionKind::VideoOrientation, extensions::VIDEO_ORIENTATION),
+    (HeaderExtensionKind::TransmissionOffset, extensions::TOFFSET),
+    (HeaderExtensionKind::AbsCaptureTime, extensions::ABS_CAPTURE_TIME),
+];
+
+/// Rewrites headers of one producer.
+#[derive(Debug)]
+pub struct HeaderMangler {
+    kind: MediaKind,
+    /// (id of the sender, canonical id).
+    copied: SmallVec<[(u8, u8); 5]>,
+    video_orientation: Option<u8>,
+}
+
+/// A packet for consumers: a finished header up to what differs between them, and where its payload is.
+#[derive(Debug, Clone)]
+pub struct ForwardedPacket {
+    header: [u8; MAX_HEADER],
+    header_length: usize,
+    mid_offset: usize,
+    /// Offset of the payload, padding included, in the packet received.
+    pub payload_offset: usize,
+    /// Bytes of payload and padding.
+    pub payload_length: usize,
+    /// Bytes of padding at the end of these.
+    pub padding_length: u8,
+    /// Encoding of the producer.
+    pub encoding: usize,
+    /// SSRC inside the router.
+    pub mapped_ssrc: u32,
+    /// Payload type inside the router.
+    pub payload_type: u8,
+    /// As received.
+    pub sequence_number: u16,
+    /// As received.
+    pub timestamp: u32,
+    /// As received.
+    pub marker: bool,
+    /// Whether decoding can start here.
+    pub is_key_frame: bool,
+    /// Whether a receiver must wait for a key frame before it can decode.
+    pub key_frame_needed: bool,
+}
+
+/// What a consumer changes in a packet.
+#[derive(Debug, Clone, Copy)]
+pub struct Rewrite {
+    /// SSRC of the consumer.
+    pub ssrc: u32,
+    /// Sequence number of the consumer.
+    pub sequence_number: u16,
+    /// Element of the MID extension, header byte included.
+    pub mid: [u8; 1 + MID_LENGTH],
+}
+
+/// The MID extension of a consumer: always 8 bytes of room, unused ones are padding; zeros without a MID.
+pub fn mid_element(mid: Option<&str>) -> [u8; 1 + MID_LENGTH] {
+    let mut element = [0; 1 + MID_LENGTH];
+    let mid = mid.map(str::as_bytes).filter(|mid| !mid.is_empty() && mid.len() <= MID_LENGTH);
+    let length = mid.map_or(MID_LENGTH, <[u8]>::len);
+    for (to, from) in element.iter_mut().zip(
+        std::iter::once((extensions::MID << 4) | (length as u8 - 1)).chain(mid.unwrap_or_default().iter().copied()),
+    ) {
+        *to = from;
+    }
+    element
+}
+
+impl HeaderMangler {
+    /// For what a sender announced.
+    pub fn new(kind: MediaKind, parameters: &RtpParameters) -> Self {
+        let wanted: &[_] = if kind == MediaKind::Audio { &COPIED_AUDIO } else { &COPIED_VIDEO };
+        let copied =
+            wanted.iter().filter_map(|(kind, canonical)| Some((extension_id(parameters, *kind)?, *canonical))).collect();
+        let video_orientation = (kind == MediaKind::Video)
+            .then(|| extension_id(parameters, HeaderExtensionKind::VideoOrientation))
+            .flatten();
+        Self { kind, copied, video_orientation }
+    }
+
+    /// The orientation that a packet carries.
+    pub fn video_orientation(&self, header: &RtpHeader, packet: &[u8]) -> Option<VideoOrientation> {
+        let value = header.extension(packet, self.video_orientation?)?;
+        let orientation = extensions::VideoOrientation::read(value)?;
+        let (camera, flip, rotation) = (orientation.camera, orientation.flip, orientation.rotation);
+        Some(VideoOrientation { camera, flip, rotation })
+    }
+
+    /// Builds the shared header of a packet.
+    pub fn mangle(&self, header: &RtpHeader, packet: &[u8], payload_type: u8, now: u64) -> ForwardedPacket {
+        let mut out = Writer { bytes: [0; MAX_HEADER], length: 0 };
+        let padding = if header.padding_length > 0 { 0x20 } else { 0 };
+        out.put(&[0x80 | 0x10 | padding | (header.csrc_count & 0x0f), payload_type | u8::from(header.marker) << 7]);
+        out.put(&header.sequence_number.to_be_bytes());
+        out.put(&header.timestamp.to_be_bytes());
+        out.put(&[0; 4]); // SSRC: the consumer's
+        let csrcs = usize::from(header.csrc_count) * 4;
+        out.put(packet.get(12..12 + csrcs).unwrap_or_default());
+        let block = out.length;
+        out.put(&[0xbe, 0xde, 0, 0]);
+        let mid_offset = out.length;
+        out.put(&[0; 1 + MID_LENGTH]);
+        if self.kind == MediaKind::Video {
+            let time = extensions::abs_send_time(now).to_be_bytes();
+            out.put(&[extensions::ABS_SEND_TIME << 4 | 2]);
+            out.put(time.get(1..4).unwrap_or_default());
+            out.put(&[extensions::TRANSPORT_WIDE_CC << 4 | 1, 0, 0]);
+        }
+        for (received, canonical) in &self.copied {
+            let Some(value) = header.extension(packet, *received) else { continue };
+            if (1..=16).contains(&value.len()) {
+                out.put(&[canonical << 4 | (value.len() as u8 - 1)]);
+                out.put(value);
+            }
+        }
+        while !(out.length - block).is_multiple_of(4) {
+            out.put(&[0]);
+        }
+        let words = ((out.length - block) / 4 - 1) as u16;
+        if let Some(field) = out.bytes.get_mut(block + 2..block + 4) {
+            field.copy_from_slice(&words.to_be_bytes());
+        }
+        ForwardedPacket {
+            header: out.bytes,
+            header_length: out.length,
+            mid_offset,
+            payload_offset: header.payload_offset,
+            payload_length: header.payload_length + usize::from(header.padding_length),
+            padding_length: header.padding_length,
+            encoding: 0,
+            mapped_ssrc: 0,
+            payload_type,
+            sequence_number: header.sequence_number,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            is_key_frame: false,
+            key_frame_needed: false,
+        }
+    }
+}
+
+impl ForwardedPacket {
+    /// Bytes of the header as every consumer sends it.
+    pub fn header_length(&self) -> usize {
+        self.header_length
+    }
+
+    /// Bytes of the whole packet before encryption.
+    pub fn size(&self) -> usize {
+        self.header_length + self.payload_length
+    }
+
+    /// Appends the packet as one consumer sends it; `received` is the packet that came in.
+    pub fn write(&self, rewrite: &Rewrite, received: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(self.header.get(..self.header_length).unwrap_or_default());
+        let mut patch = |offset: usize, bytes: &[u8]| {
+            if let Some(field) = out.get_mut(start + offset..start + offset + bytes.len()) {
+                field.copy_from_slice(bytes);
+            }
+        };
+        patch(2, &rewrite.sequence_number.to_be_bytes());
+        patch(8, &rewrite.ssrc.to_be_bytes());
+        patch(self.mid_offset, &rewrite.mid);
+        let payload = received.get(self.payload_offset..self.payload_offset + self.payload_length);
+        out.extend_from_slice(payload.unwrap_or_default());
+    }
+}
+
+/// A header under construction.
+struct Writer {
+    bytes: [u8; MAX_HEADER],
+    length: usize,
+}
+
+impl Writer {
+    fn put(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(self.length..self.length + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.length += bytes.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mid_has_room_for_eight_bytes_and_leaks_nothing() {
+        assert_eq!(mid_element(Some("7")), [0x10, b'7', 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(mid_element(None), [0x17, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(mid_element(Some("longer-than-8")), mid_element(None));
+    }
+}

@@ -1,0 +1,498 @@
+//! A router: transports whose producers and consumers can reach each other.
+//!
+//! Producers and consumers stand beside the transports that carry them, in flat arenas: a packet of one transport
+//! walks over consumers of many, each by its key.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use channel_proto::event::{Event, PacketInfo, RemoteRtcpTuple, RemoteTuple, TraceDirection};
+use channel_proto::reply::RouterDump;
+use channel_proto::rtp_parameters::MediaKind;
+use slotmap::SlotMap;
+
+use super::Context;
+use super::consumer::Consumer;
+use super::keys::{ConsumerKey, ProducerKey, RouterKey, TransportKey};
+use super::mangle::ForwardedPacket;
+use super::producer::{Producer, Received, StreamChange};
+use super::timers::Wake;
+use super::transport::plain::Source;
+use super::transport::{Kind, Transport};
+use crate::rtcp;
+use crate::rtp::packet::{RtpHeader, is_rtcp, is_rtp};
+
+/// Transports whose producers and consumers can reach each other.
+#[derive(Debug)]
+pub struct Router {
+    /// Its own key.
+    pub key: RouterKey,
+    /// Id given by the parent.
+    pub id: String,
+    /// Transports by id.
+    pub transport_ids: BTreeMap<String, TransportKey>,
+    /// Producers of all transports by id.
+    pub producer_ids: BTreeMap<String, ProducerKey>,
+    /// Transports.
+    pub transports: SlotMap<TransportKey, Transport>,
+    /// Producers of all transports.
+    pub producers: SlotMap<ProducerKey, Producer>,
+    /// Consumers of all transports.
+    pub consumers: SlotMap<ConsumerKey, Consumer>,
+}
+
+/// A packet of the batch at hand that its producer's consumers are to get.
+#[derive(Debug)]
+pub struct Pending {
+    producer: ProducerKey,
+    /// Which datagram of the batch it came in.
+    datagram: usize,
+    packet: ForwardedPacket,
+}
+
+impl Router {
+    /// An empty router.
+    pub fn new(key: RouterKey, id: String) -> Self {
+        Self {
+            key,
+            id,
+            transport_ids: BTreeMap::new(),
+            producer_ids: BTreeMap::new(),
+            transports: SlotMap::with_key(),
+            producers: SlotMap::with_key(),
+            consumers: SlotMap::with_key(),
+        }
+    }
+
+    /// Takes a datagram that a transport's socket received. What is to be forwarded is appended to `batch`.
+    pub fn receive_datagram(
+        &mut self,
+        key: TransportKey,
+        source: SocketAddr,
+        datagram: &mut [u8],
+        index: usize,
+        batch: &mut Vec<Pending>,
+        context: &mut Context<'_>,
+    ) -> usize {
+        let Some(transport) = self.transports.get_mut(key) else { return 0 };
+        transport.traffic.received.update(context.now, datagram.len());
+        let Kind::Plain(plain) = &mut transport.kind else { return 0 };
+        let rtcp = is_rtcp(datagram);
+        let length = if rtcp {
+            plain.unprotect_rtcp(datagram)
+        } else if is_rtp(datagram) {
+            RtpHeader::parse_encrypted(datagram)
+                .ok()
+                .and_then(|header| plain.unprotect_rtp(datagram, header.payload_offset))
+        } else {
+            None
+        };
+        let plain_text = length.and_then(|length| datagram.get(..length));
+        let header = plain_text.filter(|_| !rtcp).and_then(|packet| RtpHeader::parse(packet).ok());
+        let (Some(packet), true) = (plain_text, rtcp || header.is_some()) else {
+            transport.traffic.dropped += 1;
+            return 0;
+        };
+        let learnt = plain.judge(source, rtcp);
+        match learnt {
+            Source::Stranger => {
+                transport.traffic.dropped += 1;
+                return 0;
+            }
+            Source::Peer => {}
+            Source::LearntRtp => {
+                let event = Event::Tuple(RemoteTuple { tuple: plain.tuple() });
+                context.outbox.notify(&transport.id, event);
+                self.transport_connected(key, context);
+            }
+            Source::LearntRtcp => {
+                if let Some(rtcp_tuple) = plain.rtcp_tuple() {
+                    context.outbox.notify(&transport.id, Event::RtcpTuple(RemoteRtcpTuple { rtcp_tuple }));
+                }
+            }
+        }
+        match header {
+            None => self.receive_rtcp(key, packet, context),
+            Some(header) => self.receive_rtp(key, &header, packet, index, batch, context),
+        }
+        packet.len()
+    }
+
+    /// Takes a plain RTP packet of a transport.
+    pub fn receive_rtp(
+        &mut self,
+        key: TransportKey,
+        header: &RtpHeader,
+        packet: &[u8],
+        index: usize,
+        batch: &mut Vec<Pending>,
+        context: &mut Context<'_>,
+    ) {
+        let now = context.now;
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let names = transport.names(header, packet);
+        let found = transport.listener.find(header.ssrc, names.mid, names.rid, names.repaired_rid);
+        let Some((producer_key, unknown_ssrc)) = found else {
+            transport.traffic.dropped += 1;
+            return;
+        };
+        let Some(producer) = self.producers.get_mut(producer_key) else { return };
+        let (score_changed, forward) = match producer.receive(header, packet, names, now) {
+            Received::Discarded => {
+                transport.traffic.dropped += 1;
+                return;
+            }
+            Received::Counted { score_changed } => (score_changed, None),
+            Received::Forward { score_changed, packet, orientation } => (score_changed, Some((packet, orientation))),
+        };
+        transport.traffic.rtp_received.update(now, packet.len());
+        if unknown_ssrc {
+            transport.listener.learn(header.ssrc, producer_key);
+        }
+        if score_changed == Some(StreamChange::New)
+            && let Kind::Plain(plain) = &mut transport.kind
+        {
+            plain.pin(header.ssrc);
+        }
+        let is_key_frame = forward.as_ref().is_some_and(|(packet, _)| packet.is_key_frame);
+        match score_changed {
+            Some(StreamChange::New) => {
+                context.outbox.notify(&producer.id, producer.score_event());
+                let video = producer.kind == MediaKind::Video;
+                if video && !producer.paused && !is_key_frame && producer.key_frames.force_needed(header.ssrc, now) {
+                    self.send_key_frame_request(producer_key, header.ssrc, context);
+                }
+                self.plan_key_frame_requests(producer_key, context);
+                self.notify_consumer_scores(producer_key, context);
+                self.watch_inactivity(producer_key, context);
+            }
+            Some(StreamChange::Awake) => {
+                self.score_changed(producer_key, context);
+                self.watch_inactivity(producer_key, context);
+            }
+            None => {}
+        }
+        let Some((forwarded, orientation)) = forward else { return };
+        let Some(producer) = self.producers.get(producer_key) else { return };
+        if let Some(orientation) = orientation {
+            context.outbox.notify(&producer.id, Event::VideoOrientationChange(orientation));
+        }
+        if producer.trace.any() {
+            let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            let info = PacketInfo {
+                payload_type: header.payload_type,
+                sequence_number: header.sequence_number,
+                timestamp: header.timestamp,
+                marker: header.marker,
+                ssrc: header.ssrc,
+                is_key_frame: forwarded.is_key_frame,
+                size: packet.len() as u64,
+                payload_size: header.payload_length as u64,
+                spatial_layer: 0,
+                temporal_layer: 0,
+                mid: text(names.mid),
+                rid: text(names.rid),
+                rrid: text(names.repaired_rid),
+                wide_sequence_number: None,
+                is_rtx: false,
+            };
+            if let Some(event) = producer.trace.packet(info, TraceDirection::In, now) {
+                context.outbox.notify(&producer.id, event);
+            }
+        }
+        if !producer.consumers.is_empty() {
+            batch.push(Pending { producer: producer_key, datagram: index, packet: forwarded });
+        }
+    }
+
+    /// Sends the packets of a batch to consumers.
+    ///
+    /// Consumer by consumer, not packet by packet: what one consumer gets of a burst lies together in the outbox and
+    /// leaves in one system call, and its state is touched once.
+    pub fn forward<'a>(
+        &mut self,
+        batch: &mut [Pending],
+        datagram: impl Fn(usize) -> &'a [u8],
+        context: &mut Context<'_>,
+    ) {
+        // Unstable, since a stable sort may allocate; the datagram keeps the order.
+        batch.sort_unstable_by_key(|pending| (pending.producer, pending.datagram));
+        for burst in batch.chunk_by(|one, other| one.producer == other.producer) {
+            let Some(producer) = burst.first().and_then(|first| self.producers.get(first.producer)) else { continue };
+            for consumer in &producer.consumers {
+                let Some(consumer) = self.consumers.get_mut(*consumer).filter(|consumer| consumer.active) else {
+                    continue;
+                };
+                let Some(transport) = self.transports.get_mut(consumer.transport) else { continue };
+                for Pending { packet, datagram: index, .. } in burst {
+                    let Some(rewrite) = consumer.forward(packet) else { continue };
+                    let received = datagram(*index);
+                    let now = context.now;
+                    let Some(size) =
+                        transport.send_rtp(&consumer.id, packet, &rewrite, received, now, context.outbox)
+                    else {
+                        continue;
+                    };
+                    consumer.stream.sent(packet.timestamp, size, now);
+                    if consumer.trace.any() {
+                        let info = PacketInfo {
+                            payload_type: packet.payload_type,
+                            sequence_number: rewrite.sequence_number,
+                            timestamp: packet.timestamp,
+                            marker: packet.marker,
+                            ssrc: rewrite.ssrc,
+                            is_key_frame: packet.is_key_frame,
+                            size: size as u64,
+                            payload_size: (packet.payload_length - usize::from(packet.padding_length)) as u64,
+                            spatial_layer: 0,
+                            temporal_layer: 0,
+                            mid: None,
+                            rid: None,
+                            rrid: None,
+                            wide_sequence_number: None,
+                            is_rtx: false,
+                        };
+                        if let Some(event) = consumer.trace.packet(info, TraceDirection::Out, now) {
+                            context.outbox.notify(&consumer.id, event);
+                        }
+                    }
+                }
+                context.outbox.flush_if_full(context.ports);
+            }
+        }
+    }
+
+    /// Lets the consumers of a transport go, and its reports.
+    pub fn transport_connected(&mut self, key: TransportKey, context: &mut Context<'_>) {
+        let Some(transport) = self.transports.get(key) else { return };
+        if !transport.is_connected() {
+            return;
+        }
+        let consumers: Vec<_> = transport.consumers.values().copied().collect();
+        for consumer_key in consumers {
+            self.consumer_connected(consumer_key, context);
+        }
+        self.start_reports(key, context);
+    }
+
+    /// Lets a consumer go whose transport is connected.
+    pub fn consumer_connected(&mut self, key: ConsumerKey, context: &mut Context<'_>) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        if self.transports.get(consumer.transport).is_some_and(Transport::is_connected) && consumer.set_connected(true)
+        {
+            self.request_key_frame(key, context);
+        }
+    }
+
+    /// A consumer needs a key frame of its producer.
+    pub fn request_key_frame(&mut self, key: ConsumerKey, context: &mut Context<'_>) {
+        let Some(consumer) = self.consumers.get(key).filter(|consumer| consumer.kind() == MediaKind::Video) else {
+            return;
+        };
+        let producer_key = consumer.producer;
+        let Some(producer) = self.producers.get_mut(producer_key).filter(|producer| !producer.paused) else { return };
+        let Some(ssrc) = producer.ssrc_of_mapped(consumer.mapped_ssrc()) else { return };
+        if producer.key_frames.needed(ssrc, context.now) {
+            self.send_key_frame_request(producer_key, ssrc, context);
+        }
+        self.plan_key_frame_requests(producer_key, context);
+    }
+
+    /// Asks the peer of a producer for a key frame: by PLI if it knows that, else by FIR.
+    fn send_key_frame_request(&mut self, key: ProducerKey, ssrc: u32, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.get_mut(key) else { return };
+        let transport = producer.transport;
+        let mut request = Vec::with_capacity(20);
+        let Some(stream) = producer.stream_by_ssrc(ssrc) else { return };
+        let kind = if stream.params.use_pli {
+            stream.pli_count += 1;
+            rtcp::picture_loss_indication(&mut request, ssrc);
+            "pli"
+        } else if stream.params.use_fir {
+            stream.fir_count += 1;
+            stream.fir_sequence = stream.fir_sequence.wrapping_add(1);
+            rtcp::full_intra_request(&mut request, ssrc, stream.fir_sequence);
+            "fir"
+        } else {
+            return;
+        };
+        if let Some(event) = producer.trace.request(kind, ssrc, TraceDirection::Out, context.now) {
+            context.outbox.notify(&producer.id, event);
+        }
+        if let Some(transport) = self.transports.get_mut(transport) {
+            transport.send_rtcp(&request, context.now, context.outbox);
+        }
+    }
+
+    fn plan_key_frame_requests(&mut self, key: ProducerKey, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.get_mut(key) else { return };
+        if let Some(at) = producer.key_frames.next_deadline()
+            && producer.key_frame_wake.is_none_or(|planned| planned > at)
+        {
+            producer.key_frame_wake = Some(at);
+            context.timers.wake_at(at, Wake::KeyFrameRequests(self.key, key));
+        }
+    }
+
+    /// Repeats key frame requests that were not answered.
+    pub fn repeat_key_frame_requests(&mut self, key: ProducerKey, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.get_mut(key) else { return };
+        producer.key_frame_wake = None;
+        let mut due = Vec::new();
+        producer.key_frames.on_timeout(context.now, &mut |ssrc| due.push(ssrc));
+        if !producer.paused {
+            for ssrc in due {
+                self.send_key_frame_request(key, ssrc, context);
+            }
+        }
+        self.plan_key_frame_requests(key, context);
+    }
+
+    /// The score of a producer's stream changed: consumers learn it first.
+    pub fn score_changed(&mut self, key: ProducerKey, context: &mut Context<'_>) {
+        self.notify_consumer_scores(key, context);
+        if let Some(producer) = self.producers.get(key) {
+            context.outbox.notify(&producer.id, producer.score_event());
+        }
+    }
+
+    fn notify_consumer_scores(&self, key: ProducerKey, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.get(key) else { return };
+        for consumer in producer.consumers.iter().filter_map(|consumer| self.consumers.get(*consumer)) {
+            context.outbox.notify(&consumer.id, consumer.score_event(producer));
+        }
+    }
+
+    fn watch_inactivity(&mut self, key: ProducerKey, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.get_mut(key) else { return };
+        if producer.inactivity_armed || producer.paused {
+            return;
+        }
+        if let Some(at) = producer.streams_mut().filter_map(|stream| stream.inactive_at()).min() {
+            producer.inactivity_armed = true;
+            context.timers.wake_at(at, Wake::Inactivity(self.key, key));
+        }
+    }
+
+    /// Looks for streams of a producer that went silent.
+    pub fn check_inactivity(&mut self, key: ProducerKey, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.get_mut(key) else { return };
+        producer.inactivity_armed = false;
+        if producer.paused {
+            return;
+        }
+        let now = context.now;
+        let silent = producer.streams_mut().filter_map(|stream| stream.deactivate_if_silent(now).then_some(())).count();
+        for _ in 0..silent {
+            self.score_changed(key, context);
+        }
+        self.watch_inactivity(key, context);
+    }
+
+    /// `producer.pause` and `producer.resume`.
+    pub fn set_producer_paused(&mut self, key: ProducerKey, paused: bool, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.get_mut(key).filter(|producer| producer.paused != paused) else { return };
+        producer.paused = paused;
+        if !paused {
+            let now = context.now;
+            producer.streams_mut().for_each(|stream| stream.resume(now));
+        }
+        let ssrcs: Vec<u32> = producer.streams_mut().map(|stream| stream.params.ssrc).collect();
+        let video = producer.kind == MediaKind::Video;
+        for consumer_key in producer.consumers.clone() {
+            let Some(consumer) = self.consumers.get_mut(consumer_key) else { continue };
+            let started = consumer.set_producer_paused(paused);
+            let event = if paused { Event::ProducerPause } else { Event::ProducerResume };
+            context.outbox.notify(&consumer.id, event);
+            if started && !video {
+                continue;
+            }
+        }
+        if !paused && video {
+            for ssrc in ssrcs {
+                let Some(producer) = self.producers.get_mut(key) else { return };
+                if producer.key_frames.force_needed(ssrc, context.now) {
+                    self.send_key_frame_request(key, ssrc, context);
+                }
+            }
+            self.plan_key_frame_requests(key, context);
+        }
+        self.watch_inactivity(key, context);
+    }
+
+    /// Closes a producer; its consumers are told.
+    pub fn close_producer(&mut self, key: ProducerKey, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.remove(key) else { return };
+        self.producer_ids.remove(&producer.id);
+        if let Some(transport) = self.transports.get_mut(producer.transport) {
+            transport.producers.remove(&producer.id);
+            transport.listener.remove(key);
+        }
+        for consumer_key in producer.consumers {
+            if let Some(consumer) = self.remove_consumer(consumer_key) {
+                context.outbox.notify(&consumer.id, Event::ProducerClose);
+            }
+        }
+    }
+
+    /// Closes a consumer.
+    pub fn close_consumer(&mut self, key: ConsumerKey) {
+        if let Some(consumer) = self.remove_consumer(key)
+            && let Some(producer) = self.producers.get_mut(consumer.producer)
+        {
+            producer.consumers.retain(|other| *other != key);
+        }
+    }
+
+    fn remove_consumer(&mut self, key: ConsumerKey) -> Option<Consumer> {
+        let consumer = self.consumers.remove(key)?;
+        if let Some(transport) = self.transports.get_mut(consumer.transport) {
+            transport.consumers.remove(&consumer.id);
+            transport.ssrcs.retain(|_, other| *other != key);
+            transport.rtx_ssrcs.retain(|_, other| *other != key);
+        }
+        Some(consumer)
+    }
+
+    /// Closes a transport with all that it holds.
+    pub fn close_transport(&mut self, key: TransportKey, context: &mut Context<'_>) {
+        let Some(transport) = self.transports.get(key) else { return };
+        let producers: Vec<_> = transport.producers.values().copied().collect();
+        let consumers: Vec<_> = transport.consumers.values().copied().collect();
+        for producer in producers {
+            self.close_producer(producer, context);
+        }
+        for consumer in consumers {
+            self.close_consumer(consumer);
+        }
+        if let Some(transport) = self.transports.remove(key) {
+            self.transport_ids.remove(&transport.id);
+            if let Kind::Plain(plain) = &transport.kind {
+                plain.sockets().for_each(|socket| context.ports.close(socket));
+            }
+        }
+    }
+
+    /// As dumped.
+    pub fn dump(&self) -> RouterDump {
+        let consumers_of = |producer: &Producer| {
+            let ids = producer.consumers.iter().filter_map(|key| self.consumers.get(*key));
+            ids.map(|consumer| consumer.id.clone()).collect()
+        };
+        let producers = || self.producers.values();
+        RouterDump {
+            id: self.id.clone(),
+            transport_ids: self.transport_ids.keys().cloned().collect(),
+            map_producer_id_consumer_ids: producers()
+                .map(|producer| (producer.id.clone(), consumers_of(producer)))
+                .collect(),
+            map_consumer_id_producer_id: self
+                .consumers
+                .values()
+                .map(|consumer| (consumer.id.clone(), consumer.producer_id().to_owned()))
+                .collect(),
+            map_producer_id_observer_ids: producers().map(|producer| (producer.id.clone(), Vec::new())).collect(),
+            ..RouterDump::default()
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! A transport without network: the parent sends packets into it and gets what it sends, over the PayloadChannel.
+
+/// Longest RTP or RTCP packet that the parent may send, in bytes; longer ones are dropped.
+pub const MAX_PACKET: usize = 1600;
+
+/// A direct transport has no state of its own: it is connected from birth.
+#[derive(Debug)]
+pub struct Direct;

@@ -1,0 +1,231 @@
+//! A transport: how packets of one peer come in and go out.
+//!
+//! This file holds what all kinds share; [`plain`] and [`direct`] are kinds, [`reports`] is periodic RTCP.
+
+pub mod direct;
+pub mod plain;
+pub mod reports;
+
+use std::collections::BTreeMap;
+
+use channel_proto::event::PayloadEvent;
+use channel_proto::reply::{RecvRtpHeaderExtensions, TransportDump, TransportStats};
+use channel_proto::rtp_parameters::RtpParameters;
+use hashbrown::HashMap;
+
+use super::keys::{ConsumerKey, ProducerKey};
+use super::listener::RtpListener;
+use super::mangle::{ForwardedPacket, Rewrite};
+use super::outbox::Outbox;
+use super::producer::{PacketNames, extension_id};
+use super::router::Router;
+use super::trace::TraceEvents;
+use crate::rtp::extensions::HeaderExtensionKind;
+use crate::rtp::packet::RtpHeader;
+use crate::rtp::rate::RateCounter;
+use direct::Direct;
+use plain::Plain;
+
+/// How packets of one peer come in and go out.
+#[derive(Debug)]
+pub struct Transport {
+    /// Id given by the parent.
+    pub id: String,
+    /// What its kind adds.
+    pub kind: Kind,
+    /// How packets find their producer.
+    pub listener: RtpListener,
+    /// Its producers.
+    pub producers: BTreeMap<String, ProducerKey>,
+    /// Its consumers.
+    pub consumers: BTreeMap<String, ConsumerKey>,
+    /// Its consumers by media SSRC.
+    pub ssrcs: HashMap<u32, ConsumerKey>,
+    /// Its consumers by retransmission SSRC.
+    pub rtx_ssrcs: HashMap<u32, ConsumerKey>,
+    /// Enabled trace events.
+    pub trace: TraceEvents,
+    /// Largest data message in bytes.
+    pub max_message_size: u64,
+    /// What the peer may send in bits per second, 0 for no limit.
+    pub max_incoming_bitrate: u32,
+    /// Bytes in and out.
+    pub traffic: Traffic,
+    /// Whether periodic reports have been started.
+    pub reporting: bool,
+    /// Reference time of the peer (middle 32 bits) and when it came, for the answer to it.
+    pub peer_reference_time: Option<(u32, u64)>,
+    recv_extensions: RecvRtpHeaderExtensions,
+}
+
+/// Kinds of transports.
+#[derive(Debug)]
+pub enum Kind {
+    /// RTP over UDP, addresses told or learnt.
+    Plain(Box<Plain>),
+    /// No network: the parent sends and gets packets.
+    Direct(Direct),
+}
+
+/// Bytes that a transport received and sent.
+#[derive(Debug)]
+pub struct Traffic {
+    /// Everything in.
+    pub received: RateCounter,
+    /// Everything out.
+    pub sent: RateCounter,
+    /// Media RTP that a producer accepted.
+    pub rtp_received: RateCounter,
+    /// Media RTP of consumers.
+    pub rtp_sent: RateCounter,
+    /// Datagrams that were not understood, not authentic, or not from the peer.
+    pub dropped: u64,
+}
+
+impl Traffic {
+    fn new() -> Self {
+        let rate = || RateCounter::new(1000, 100);
+        Self { received: rate(), sent: rate(), rtp_received: rate(), rtp_sent: rate(), dropped: 0 }
+    }
+}
+
+impl Transport {
+    /// A transport without producers and consumers.
+    pub fn new(id: String, kind: Kind, max_message_size: u64) -> Self {
+        Self {
+            id,
+            kind,
+            listener: RtpListener::default(),
+            producers: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            ssrcs: HashMap::new(),
+            rtx_ssrcs: HashMap::new(),
+            trace: TraceEvents::of_transport(),
+            max_message_size,
+            max_incoming_bitrate: 0,
+            traffic: Traffic::new(),
+            reporting: false,
+            peer_reference_time: None,
+            recv_extensions: RecvRtpHeaderExtensions::default(),
+        }
+    }
+
+    /// Whether packets can be sent to the peer.
+    pub fn is_connected(&self) -> bool {
+        match &self.kind {
+            Kind::Plain(plain) => plain.is_connected(),
+            Kind::Direct(_) => true,
+        }
+    }
+
+    /// Reads the header extensions of a new producer in all packets from now on; the last producer wins.
+    pub fn adopt_extensions(&mut self, parameters: &RtpParameters) {
+        let ids = &mut self.recv_extensions;
+        for (id, kind) in [
+            (&mut ids.mid, HeaderExtensionKind::Mid),
+            (&mut ids.rid, HeaderExtensionKind::Rid),
+            (&mut ids.rrid, HeaderExtensionKind::RepairedRid),
+            (&mut ids.abs_send_time, HeaderExtensionKind::AbsSendTime),
+            (&mut ids.transport_wide_cc01, HeaderExtensionKind::TransportWideCc),
+        ] {
+            *id = extension_id(parameters, kind).or(*id);
+        }
+    }
+
+    /// What a packet says about its producer.
+    pub fn names<'a>(&self, header: &RtpHeader, packet: &'a [u8]) -> PacketNames<'a> {
+        if header.extensions.is_none() {
+            return PacketNames::default();
+        }
+        let read = |id: Option<u8>| id.and_then(|id| header.extension(packet, id));
+        let ids = &self.recv_extensions;
+        PacketNames { mid: read(ids.mid), rid: read(ids.rid), repaired_rid: read(ids.rrid) }
+    }
+
+    /// Sends a packet of a consumer; returns the bytes of it, before encryption, or None if it did not leave.
+    pub fn send_rtp(
+        &mut self,
+        consumer_id: &str,
+        packet: &ForwardedPacket,
+        rewrite: &Rewrite,
+        received: &[u8],
+        now: u64,
+        outbox: &mut Outbox,
+    ) -> Option<usize> {
+        let size = match &mut self.kind {
+            Kind::Plain(plain) => plain.send_rtp(packet, rewrite, received, outbox)?,
+            Kind::Direct(_) => {
+                let mut bytes = Vec::with_capacity(packet.size());
+                packet.write(rewrite, received, &mut bytes);
+                outbox.notify_payload(consumer_id, PayloadEvent::Rtp, &bytes);
+                bytes.len()
+            }
+        };
+        self.traffic.sent.update(now, size);
+        self.traffic.rtp_sent.update(now, packet.size());
+        Some(packet.size())
+    }
+
+    /// Sends an RTCP packet.
+    pub fn send_rtcp(&mut self, packet: &[u8], now: u64, outbox: &mut Outbox) {
+        let size = match &mut self.kind {
+            Kind::Plain(plain) => plain.send_rtcp(packet, outbox),
+            Kind::Direct(_) => {
+                outbox.notify_payload(&self.id, PayloadEvent::Rtcp, packet);
+                Some(packet.len())
+            }
+        };
+        if let Some(size) = size {
+            self.traffic.sent.update(now, size);
+        }
+    }
+
+    /// As dumped; `router` is the one that holds it.
+    pub fn dump(&self, router: &Router) -> TransportDump {
+        let ids = |table: &HashMap<u32, ConsumerKey>| {
+            table.iter().filter_map(|(ssrc, key)| Some((*ssrc, router.consumers.get(*key)?.id.clone()))).collect()
+        };
+        TransportDump {
+            id: self.id.clone(),
+            direct: matches!(self.kind, Kind::Direct(_)),
+            producer_ids: self.producers.keys().cloned().collect(),
+            consumer_ids: self.consumers.keys().cloned().collect(),
+            map_ssrc_consumer_id: ids(&self.ssrcs),
+            map_rtx_ssrc_consumer_id: ids(&self.rtx_ssrcs),
+            data_producer_ids: Vec::new(),
+            data_consumer_ids: Vec::new(),
+            recv_rtp_header_extensions: self.recv_extensions,
+            rtp_listener: self.listener.dump(&router.producers),
+            max_message_size: self.max_message_size,
+            trace_event_types: self.trace.dump(),
+            kind: match &self.kind {
+                Kind::Plain(plain) => plain.dump(),
+                Kind::Direct(_) => channel_proto::reply::TransportKindDump::Direct {},
+            },
+        }
+    }
+
+    /// As in `transport.getStats`.
+    pub fn stats(&mut self, now: u64) -> TransportStats {
+        let traffic = &mut self.traffic;
+        let mut stats = TransportStats {
+            transport_id: self.id.clone(),
+            timestamp: now / 1000,
+            bytes_received: traffic.received.bytes(),
+            recv_bitrate: traffic.received.bitrate(now),
+            bytes_sent: traffic.sent.bytes(),
+            send_bitrate: traffic.sent.bitrate(now),
+            rtp_bytes_received: traffic.rtp_received.bytes(),
+            rtp_recv_bitrate: traffic.rtp_received.bitrate(now),
+            rtp_bytes_sent: traffic.rtp_sent.bytes(),
+            rtp_send_bitrate: traffic.rtp_sent.bitrate(now),
+            max_incoming_bitrate: (self.max_incoming_bitrate > 0).then_some(self.max_incoming_bitrate),
+            ..TransportStats::default()
+        };
+        match &self.kind {
+            Kind::Plain(plain) => plain.fill_stats(&mut stats),
+            Kind::Direct(_) => stats.kind = "direct-transport".to_owned(),
+        }
+        stats
+    }
+}

@@ -1,0 +1,92 @@
+//! Writing RTCP: each function appends one packet.
+
+use super::{DelaySinceReference, ReportBlock};
+
+/// Seconds between the NTP epoch (1900) and the Unix epoch.
+const NTP_UNIX_OFFSET: u64 = 2_208_988_800;
+
+/// NTP time, seconds in the upper half, of a moment in microseconds since the Unix epoch.
+pub fn ntp_time(unix_micros: u64) -> u64 {
+    let seconds = unix_micros / 1_000_000 + NTP_UNIX_OFFSET;
+    let fraction = ((unix_micros % 1_000_000) << 32) / 1_000_000;
+    (seconds << 32) | fraction
+}
+
+fn header(out: &mut Vec<u8>, count: usize, packet_type: u8, words_after: usize) {
+    out.extend_from_slice(&[0x80 | (count & 0x1f) as u8, packet_type]);
+    out.extend_from_slice(&(words_after as u16).to_be_bytes());
+}
+
+/// SR without report blocks (RFC 3550 6.4.1).
+pub fn sender_report(out: &mut Vec<u8>, ssrc: u32, ntp: u64, rtp_timestamp: u32, packets: u32, octets: u32) {
+    header(out, 0, 200, 6);
+    out.extend_from_slice(&ssrc.to_be_bytes());
+    out.extend_from_slice(&ntp.to_be_bytes());
+    for field in [rtp_timestamp, packets, octets] {
+        out.extend_from_slice(&field.to_be_bytes());
+    }
+}
+
+/// RR with at most 31 blocks (RFC 3550 6.4.2); the sender's SSRC is 0 as we send no media of our own.
+pub fn receiver_report(out: &mut Vec<u8>, blocks: &[ReportBlock]) {
+    let blocks = blocks.get(..blocks.len().min(31)).unwrap_or_default();
+    header(out, blocks.len(), 201, 1 + blocks.len() * 6);
+    out.extend_from_slice(&[0; 4]);
+    for block in blocks {
+        out.extend_from_slice(&block.ssrc.to_be_bytes());
+        let lost = block.cumulative_lost.clamp(-0x80_0000, 0x7f_ffff).cast_unsigned() & 0xff_ffff;
+        out.extend_from_slice(&(u32::from(block.fraction_lost) << 24 | lost).to_be_bytes());
+        for field in
+            [block.highest_sequence, block.jitter, block.last_sender_report, block.delay_since_last_sender_report]
+        {
+            out.extend_from_slice(&field.to_be_bytes());
+        }
+    }
+}
+
+/// SDES with the CNAME of one source (RFC 3550 6.5).
+pub fn source_description(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
+    let cname = cname.as_bytes();
+    let cname = cname.get(..cname.len().min(255)).unwrap_or_default();
+    // SSRC, item, and one to four zeros that end the chunk on a word.
+    let chunk = 4 + 2 + cname.len();
+    let padded = (chunk / 4 + 1) * 4;
+    header(out, 1, 202, padded / 4);
+    out.extend_from_slice(&ssrc.to_be_bytes());
+    out.extend_from_slice(&[1, cname.len() as u8]);
+    out.extend_from_slice(cname);
+    out.resize(out.len() + padded - chunk, 0);
+}
+
+/// XR with our reference time (RFC 3611 4.4).
+pub fn receiver_reference_time(out: &mut Vec<u8>, ntp: u64) {
+    header(out, 0, 207, 4);
+    out.extend_from_slice(&[0, 0, 0, 0, 4, 0, 0, 2]);
+    out.extend_from_slice(&ntp.to_be_bytes());
+}
+
+/// XR with the answer to a receiver's reference time (RFC 3611 4.5).
+pub fn delay_since_last_receiver_reference(out: &mut Vec<u8>, ssrc: u32, answer: &DelaySinceReference) {
+    header(out, 0, 207, 5);
+    out.extend_from_slice(&ssrc.to_be_bytes());
+    out.extend_from_slice(&[5, 0, 0, 3]);
+    for field in [answer.ssrc, answer.last_reference, answer.delay] {
+        out.extend_from_slice(&field.to_be_bytes());
+    }
+}
+
+/// PLI (RFC 4585 6.3.1). Some senders refuse a sender SSRC of 0, so both are the stream's.
+pub fn picture_loss_indication(out: &mut Vec<u8>, ssrc: u32) {
+    header(out, 1, 206, 2);
+    out.extend_from_slice(&ssrc.to_be_bytes());
+    out.extend_from_slice(&ssrc.to_be_bytes());
+}
+
+/// FIR (RFC 5104 4.3.1) of one stream.
+pub fn full_intra_request(out: &mut Vec<u8>, ssrc: u32, sequence: u8) {
+    header(out, 4, 206, 4);
+    for _ in 0..3 {
+        out.extend_from_slice(&ssrc.to_be_bytes());
+    }
+    out.extend_from_slice(&[sequence, 0, 0, 0]);
+}

@@ -1,0 +1,84 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn requests_look_as_recorded() {
+    let mut out = Vec::new();
+    picture_loss_indication(&mut out, 0x0153_0ce1);
+    assert_eq!(hex::encode(&out), "81ce000201530ce101530ce1");
+    out.clear();
+    full_intra_request(&mut out, 0x0153_0ce1, 1);
+    assert_eq!(hex::encode(&out), "84ce000401530ce101530ce101530ce101000000");
+}
+
+#[test]
+fn a_sender_compound_looks_as_recorded() {
+    let mut out = Vec::new();
+    sender_report(&mut out, 0x042c_4491, 0x0000_1b9b_722d_0e56, 0x7aa0, 36, 1700);
+    source_description(&mut out, 0x042c_4491, "opus-src");
+    let recorded = "80c80006042c449100001b9b722d0e5600007aa000000024000006a481ca0004042c449101086f7075732d7372630000";
+    assert_eq!(hex::encode(out), recorded);
+}
+
+#[test]
+fn a_receiver_compound_is_read_back() {
+    let block = ReportBlock {
+        ssrc: 7,
+        fraction_lost: 255,
+        cumulative_lost: -3,
+        highest_sequence: 0x1_0002,
+        jitter: 9,
+        last_sender_report: 10,
+        delay_since_last_sender_report: 11,
+    };
+    let mut out = Vec::new();
+    receiver_report(&mut out, &[block]);
+    receiver_reference_time(&mut out, 0x1234_5678_9abc_def0);
+    let answer = DelaySinceReference { ssrc: 1, last_reference: 2, delay: 3 };
+    delay_since_last_receiver_reference(&mut out, 5, &answer);
+    let packets: Vec<_> = parse(&out).expect("RTCP").collect();
+    let [RtcpPacket::ReceiverReport { ssrc: 0, reports }, first, second] = packets[..] else {
+        panic!("{packets:?}");
+    };
+    assert_eq!(reports.collect::<Vec<_>>(), [block]);
+    let RtcpPacket::ExtendedReport { blocks, .. } = first else { panic!("{first:?}") };
+    assert_eq!(blocks.collect::<Vec<_>>(), [parse::Block::ReferenceTime(0x1234_5678_9abc_def0)]);
+    let RtcpPacket::ExtendedReport { ssrc: 5, blocks } = second else { panic!("{second:?}") };
+    assert_eq!(blocks.collect::<Vec<_>>(), [parse::Block::Delay(answer)]);
+}
+
+#[test]
+fn an_unknown_packet_does_not_cost_the_rest() {
+    let mut out = vec![0x80, 204, 0, 1, 1, 2, 3, 4];
+    picture_loss_indication(&mut out, 5);
+    let packets: Vec<_> = parse(&out).expect("RTCP").collect();
+    assert_eq!(
+        packets,
+        [RtcpPacket::Other { packet_type: 204, count: 0 }, RtcpPacket::PictureLossIndication { media_ssrc: 5 }]
+    );
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics_and_every_step_advances(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut bytes = bytes;
+        for first in [None, Some([0x81, 201]), Some([0xa1, 200]), Some([0x81, 207]), Some([0x84, 206])] {
+            if let (Some(first), Some(start)) = (first, bytes.get_mut(..2)) {
+                start.copy_from_slice(&first);
+            }
+            let Some(compound) = parse(&bytes) else { continue };
+            let packets: Vec<_> = compound.collect();
+            prop_assert!(packets.len() <= bytes.len() / 4);
+            for packet in packets {
+                match packet {
+                    RtcpPacket::SenderReport { reports, .. } | RtcpPacket::ReceiverReport { reports, .. } => {
+                        prop_assert!(reports.count() <= 31);
+                    }
+                    RtcpPacket::ExtendedReport { blocks, .. } => prop_assert!(blocks.count() <= bytes.len()),
+                    _ => {}
+                }
+            }
+        }
+    }
+}

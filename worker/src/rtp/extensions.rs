@@ -1,0 +1,210 @@
+//! Header extensions: their ids inside the worker, their values, and headers written with them (RFC 8285).
+//!
+//! What the reference worker puts on the wire, by its recordings: ids are the canonical ones, in one-byte form, always
+//! in the order MID, abs-send-time, transport-wide-cc, then what is copied from the sender in ascending order of id,
+//! then zeros up to a multiple of four bytes. The MID always has room for eight bytes: `10 37 00 00 00 00 00 00 00` is
+//! the MID "7", the unused bytes being filler of the block. Audio has neither abs-send-time nor transport-wide-cc.
+//! A consumer without a MID gets `17` and eight zeros; if another consumer was served before in the same turn, it gets
+//! that one's MID instead, which is a leak that we do not repeat.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+/// Id of the MID inside the worker.
+pub const MID: u8 = 1;
+/// Id of the RTP stream id.
+pub const RID: u8 = 2;
+/// Id of the repaired RTP stream id.
+pub const RRID: u8 = 3;
+/// Id of the time of sending.
+pub const ABS_SEND_TIME: u8 = 4;
+/// Id of the transport-wide sequence number.
+pub const TRANSPORT_WIDE_CC: u8 = 5;
+/// Id of frame marking, draft 07.
+pub const FRAME_MARKING_07: u8 = 6;
+/// Id of frame marking.
+pub const FRAME_MARKING: u8 = 7;
+/// Id of the audio level.
+pub const AUDIO_LEVEL: u8 = 10;
+/// Id of the video orientation.
+pub const VIDEO_ORIENTATION: u8 = 11;
+/// Id of the transmission time offset.
+pub const TOFFSET: u8 = 12;
+/// Id of the time of capture.
+pub const ABS_CAPTURE_TIME: u8 = 13;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $id:ident, $uri:literal;)*) => {
+        /// Header extensions that we know.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum HeaderExtensionKind { $($(#[$doc])* $kind,)* }
+
+        impl HeaderExtensionKind {
+            /// By URI.
+            pub fn from_uri(uri: &str) -> Option<Self> {
+                match uri {
+                    $($uri => Some(Self::$kind),)*
+                    _ => None,
+                }
+            }
+
+            /// Its URI.
+            pub const fn uri(self) -> &'static str {
+                match self { $(Self::$kind => $uri,)* }
+            }
+
+            /// Its id inside the worker.
+            pub const fn id(self) -> u8 {
+                match self { $(Self::$kind => $id,)* }
+            }
+
+            #[cfg(test)]
+            const ALL: &'static [Self] = &[$(Self::$kind,)*];
+        }
+    };
+}
+
+kinds! {
+    /// Media description (RFC 9143).
+    Mid = MID, "urn:ietf:params:rtp-hdrext:sdes:mid";
+    /// RTP stream (RFC 8852).
+    Rid = RID, "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+    /// RTP stream that a retransmission is for (RFC 8852).
+    RepairedRid = RRID, "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
+    /// Time of sending.
+    AbsSendTime = ABS_SEND_TIME, "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
+    /// Sequence number over all streams of a transport.
+    TransportWideCc = TRANSPORT_WIDE_CC, "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+    /// Frame marking, draft 07.
+    FrameMarking07 = FRAME_MARKING_07, "http://tools.ietf.org/html/draft-ietf-avtext-framemarking-07";
+    /// Frame marking.
+    FrameMarking = FRAME_MARKING, "urn:ietf:params:rtp-hdrext:framemarking";
+    /// Audio level (RFC 6464).
+    AudioLevel = AUDIO_LEVEL, "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+    /// Video orientation (3GPP TS 26.114).
+    VideoOrientation = VIDEO_ORIENTATION, "urn:3gpp:video-orientation";
+    /// Transmission time offset (RFC 5450).
+    TransmissionOffset = TOFFSET, "urn:ietf:params:rtp-hdrext:toffset";
+    /// Time of capture.
+    AbsCaptureTime = ABS_CAPTURE_TIME, "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+}
+
+/// Audio level of a packet (RFC 6464).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AudioLevel {
+    /// The sender hears a voice.
+    pub voice: bool,
+    /// 0 (loudest) to 127 (silence): -dBov.
+    pub level: u8,
+}
+
+impl AudioLevel {
+    /// From the value of the extension.
+    pub fn read(value: &[u8]) -> Option<Self> {
+        let &[byte] = value else { return None };
+        Some(Self {
+            voice: byte & 0x80 != 0,
+            level: byte & 0x7f,
+        })
+    }
+}
+
+/// How to show a video (3GPP TS 26.114, 7.4.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VideoOrientation {
+    /// From the camera at the back.
+    pub camera: bool,
+    /// Mirrored.
+    pub flip: bool,
+    /// 0, 90, 180 or 270 degrees.
+    pub rotation: u16,
+}
+
+impl VideoOrientation {
+    /// From the value of the extension. Two more bits of rotation, for finer steps, are ignored.
+    pub fn read(value: &[u8]) -> Option<Self> {
+        let &[byte] = value else { return None };
+        let rotation = u16::from(byte & 3) * 90;
+        Some(Self {
+            camera: byte & 8 != 0,
+            flip: byte & 4 != 0,
+            rotation,
+        })
+    }
+}
+
+/// A 16-bit transport-wide sequence number.
+pub fn transport_wide_cc(value: &[u8]) -> Option<u16> {
+    <[u8; 2]>::try_from(value).ok().map(u16::from_be_bytes)
+}
+
+/// A time of microseconds as 24 bits: 6 of seconds, 18 of fractions.
+pub fn abs_send_time(now: u64) -> u32 {
+    // 24 bits are 64 seconds; reduced first, nothing overflows.
+    ((((now % 64_000_000) << 18) + 500_000) / 1_000_000) as u32 & 0x00ff_ffff
+}
+
+/// A header to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct HeaderWriter<'a> {
+    /// 0 to 127.
+    pub payload_type: u8,
+    /// Marker bit.
+    pub marker: bool,
+    /// Padding bit: the caller appends the padding.
+    pub padding: bool,
+    /// Sequence number.
+    pub sequence_number: u16,
+    /// Timestamp.
+    pub timestamp: u32,
+    /// Synchronization source.
+    pub ssrc: u32,
+    /// Contributing sources; those after the 15th are left out.
+    pub csrcs: &'a [u32],
+    /// Elements of the extension block, (id, value), in the order written. No element, no block. Values of more than
+    /// 255 bytes and id 0 are left out.
+    pub extensions: &'a [(u8, &'a [u8])],
+}
+
+impl HeaderWriter<'_> {
+    /// Appends the header; its length.
+    pub fn write(&self, out: &mut Vec<u8>) -> usize {
+        let start = out.len();
+        let csrcs = self.csrcs.get(..15).unwrap_or(self.csrcs);
+        let elements = || {
+            self.extensions
+                .iter()
+                .filter(|(id, value)| *id != 0 && value.len() <= 255)
+        };
+        let two_byte = elements().any(|(id, value)| *id > 14 || value.is_empty() || value.len() > 16);
+        let element_header = if two_byte { 2 } else { 1 };
+        let length: usize = elements().map(|(_, value)| element_header + value.len()).sum();
+        // No elements, or more than the length field can tell: no block.
+        let words = u16::try_from(length.div_ceil(4)).ok().filter(|words| *words > 0);
+        let flags = u8::from(self.padding) << 5 | u8::from(words.is_some()) << 4;
+        out.push(0x80 | flags | csrcs.len() as u8);
+        out.push(u8::from(self.marker) << 7 | self.payload_type & 0x7f);
+        out.extend_from_slice(&self.sequence_number.to_be_bytes());
+        out.extend_from_slice(&self.timestamp.to_be_bytes());
+        out.extend_from_slice(&self.ssrc.to_be_bytes());
+        for csrc in csrcs {
+            out.extend_from_slice(&csrc.to_be_bytes());
+        }
+        if let Some(words) = words {
+            out.extend_from_slice(if two_byte { &[0x10, 0x00] } else { &[0xbe, 0xde] });
+            out.extend_from_slice(&words.to_be_bytes());
+            for (id, value) in elements() {
+                if two_byte {
+                    out.extend_from_slice(&[*id, value.len() as u8]);
+                } else {
+                    out.push(id << 4 | (value.len() as u8).wrapping_sub(1) & 0x0f);
+                }
+                out.extend_from_slice(value);
+            }
+            out.resize(out.len() + usize::from(words) * 4 - length, 0);
+        }
+        out.len() - start
+    }
+}
+
+#[cfg(test)]
+#[path = "extensions_tests.rs"]
+mod tests;
