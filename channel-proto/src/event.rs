@@ -23,7 +23,7 @@ pub enum Notification {
 }
 
 /// Something that happened to an entity.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", content = "data", rename_all = "lowercase")]
 pub enum Event {
     /// A plain transport learnt the remote RTP address.

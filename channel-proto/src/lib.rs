@@ -7,8 +7,10 @@
 //!   touches JSON values.
 
 pub mod command;
+pub mod dialect;
 
 pub mod event;
+pub mod frame;
 
 pub mod reply;
 pub mod rtp_parameters;

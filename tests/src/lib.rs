@@ -1,1 +1,17 @@
-//! Placeholder while the workspace is laid out.
+//! Whole-system tests of Sluice: a worker process is driven exactly as a parent would drive it, over file descriptors
+//! 3 to 6 and real sockets, and what it says is compared with recorded conversations.
+
+pub mod compare;
+pub mod deviations;
+pub mod frame;
+pub mod normalise;
+pub mod packets;
+pub mod peers;
+pub mod recording;
+pub mod replay;
+pub mod sequence;
+mod session;
+pub mod srtp;
+pub mod stun;
+pub mod suite;
+pub mod worker_process;

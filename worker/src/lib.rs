@@ -1,10 +1,11 @@
 //! The Sluice worker: an SFU that forwards real-time audio, video and data on one core, driven over pipes.
 //!
 //! * [`engine`]: every piece of state and every decision; no sockets, no clock.
-//! * `runtime`: fds, sockets, signals and the clock, around the engine.
+//! * [`runtime`]: fds, sockets, signals and the clock, around the engine.
 //! * [`rtp`], [`rtcp`], [`srtp`]: the protocols below; they know nothing of routers or consumers.
 
 pub mod engine;
 pub mod rtcp;
 pub mod rtp;
+pub mod runtime;
 pub mod srtp;

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::sync::Notify;
 
 use crate::engine::outbox::Run;
 use crate::engine::ports::{BindError, Ports, SocketId};
@@ -58,7 +59,7 @@ impl Endpoint {
 
     fn send(&self, run: &Run, arena: &[u8]) -> io::Result<()> {
         let Some(contents) = arena.get(run.start..run.start + run.length) else { return Ok(()) };
-        let limit = self.state.max_gso_segments().get().max(1) * run.segment;
+        let limit = self.state.max_gso_segments().max(1) * run.segment;
         for contents in contents.chunks(limit) {
             let transmit = Transmit {
                 destination: run.destination,
@@ -97,6 +98,17 @@ impl ReceiveBuffers {
     }
 }
 
+/// A socket that someone must read.
+#[derive(Debug)]
+pub struct Opened {
+    /// What the engine calls it.
+    pub id: SocketId,
+    /// Gone once the engine has closed it.
+    pub endpoint: Weak<Endpoint>,
+    /// Told when it is gone.
+    pub closed: Rc<Notify>,
+}
+
 /// Sockets of the worker.
 #[derive(Debug)]
 pub struct UdpPorts {
@@ -104,9 +116,10 @@ pub struct UdpPorts {
     max_port: u16,
     next_port: u16,
     next_id: u32,
-    endpoints: HashMap<SocketId, Rc<Endpoint>>,
+    /// The only owner of each endpoint, so that closing frees the port at once; and the word for its reader.
+    endpoints: HashMap<SocketId, (Rc<Endpoint>, Rc<Notify>)>,
     /// Opened since they were last asked for: someone must read them.
-    opened: Vec<(SocketId, Rc<Endpoint>)>,
+    opened: Vec<Opened>,
     /// Datagrams that the kernel did not take.
     pub unsent: u64,
 }
@@ -126,7 +139,7 @@ impl UdpPorts {
     }
 
     /// Sockets that were opened since the last call.
-    pub fn take_opened(&mut self) -> Vec<(SocketId, Rc<Endpoint>)> {
+    pub fn take_opened(&mut self) -> Vec<Opened> {
         std::mem::take(&mut self.opened)
     }
 
@@ -161,19 +174,21 @@ impl Ports for UdpPorts {
         let id = SocketId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
         let endpoint = Rc::new(endpoint);
-        self.endpoints.insert(id, Rc::clone(&endpoint));
-        self.opened.push((id, endpoint));
+        let closed = Rc::new(Notify::new());
+        self.opened.push(Opened { id, endpoint: Rc::downgrade(&endpoint), closed: Rc::clone(&closed) });
+        self.endpoints.insert(id, (endpoint, closed));
         Ok((id, address))
     }
 
     fn close(&mut self, socket: SocketId) {
-        self.endpoints.remove(&socket);
-        self.opened.retain(|(id, _)| *id != socket);
+        if let Some((_, closed)) = self.endpoints.remove(&socket) {
+            closed.notify_one();
+        }
     }
 
     fn transmit(&mut self, runs: &[Run], arena: &[u8]) {
         for run in runs {
-            let Some(endpoint) = self.endpoints.get(&run.socket) else { continue };
+            let Some((endpoint, _)) = self.endpoints.get(&run.socket) else { continue };
             if endpoint.send(run, arena).is_err() {
                 self.unsent += run.length.div_ceil(run.segment.max(1)) as u64;
             }

@@ -1,0 +1,3 @@
+//! Spellings of the typed messages.
+
+pub mod json;

@@ -1,0 +1,97 @@
+//! Replaying a recording and judging the result.
+
+use std::env;
+use std::fmt::Write;
+use std::fs;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
+
+use crate::compare::{Difference, compare};
+use crate::deviations::Deviations;
+use crate::normalise::{Masks, normalise};
+use crate::recording::{Line, Recording, Stop, vectors};
+use crate::replay::replay;
+
+/// What came of a replay.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Where it differs.
+    pub differences: Vec<Difference>,
+    /// Where it had to stop before the end.
+    pub stop: Option<Stop>,
+}
+
+/// Recordings are replayed one at a time: their timers, and some of their ports, do not bear company.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// The environment variable that asks for whole differences.
+pub const FULL_DIFF: &str = "FULL_DIFF";
+
+/// Replays a recording.
+///
+/// # Errors
+/// It cannot be read, or the machine does not let us replay it.
+pub fn run(name: &str) -> anyhow::Result<Outcome> {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let recording = Recording::load(name)?;
+    let (masks, deviations) = (Masks::load()?, Deviations::load(&recording)?);
+    let replayed = replay(&recording, &masks, &deviations)?;
+    Ok(Outcome { differences: judge(&recording, &masks, &deviations, &replayed), stop: recording.stop() })
+}
+
+/// How lines differ from those of the recording.
+pub fn judge(recording: &Recording, masks: &Masks, deviations: &Deviations, lines: &[Line]) -> Vec<Difference> {
+    let name = &recording.name;
+    let expected = normalise(name, &deviations.expected(recording.replayable()), masks, deviations);
+    let actual = normalise(name, lines, masks, deviations);
+    compare(&expected, &actual)
+}
+
+/// Describes differences: the first few in short, or all of them in full if the environment asks for it.
+pub fn describe(differences: &[Difference]) -> String {
+    let full = env::var_os(FULL_DIFF).is_some();
+    let (count, width) = if full { (usize::MAX, usize::MAX) } else { (8, 200) };
+    let mut text = String::new();
+    for difference in differences.iter().take(count) {
+        text.push_str(&difference.describe(width));
+    }
+    if differences.len() > count {
+        let _ = writeln!(text, "  .. and {} more; {FULL_DIFF}=1 shows everything", differences.len() - count);
+    }
+    text
+}
+
+/// Why this recording is expected to fail, if it is.
+///
+/// # Errors
+/// The list cannot be read.
+pub fn expected_failure(name: &str) -> anyhow::Result<Option<String>> {
+    let path = vectors().join("expected_failures.txt");
+    let content = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let entries = content.lines().filter(|line| !line.starts_with('#'));
+    let reason = entries.filter_map(|line| line.split_once(char::is_whitespace)).find(|(entry, _)| *entry == name);
+    Ok(reason.map(|(_, reason)| reason.trim().to_owned()))
+}
+
+/// Replays a recording and fails unless the result is the expected one.
+///
+/// # Panics
+/// There are differences and the recording is not listed as failing, or there are none and it is.
+pub fn check(name: &str, stops: Option<Stop>) {
+    let outcome = run(name).unwrap_or_else(|error| panic!("{name} could not be replayed: {error:#}"));
+    assert_eq!(outcome.stop, stops, "{name} can be replayed to another line than this test knows of");
+    if let Some(stop) = outcome.stop {
+        println!("{name}: only the lines before {} were replayed: {:?}", stop.line, stop.reason);
+    }
+    let listed = expected_failure(name).expect("the list of expected failures");
+    let (count, description) = (outcome.differences.len(), describe(&outcome.differences));
+    match (outcome.differences.is_empty(), listed) {
+        (true, None) => {}
+        (true, Some(reason)) => {
+            panic!("{name} passes: take it off expected_failures.txt, where it says: {reason}")
+        }
+        (false, Some(reason)) => println!("{name}: {count} differences, as expected ({reason})\n{description}"),
+        (false, None) => panic!("{name}: {count} differences\n{description}"),
+    }
+}
