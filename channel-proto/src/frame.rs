@@ -47,7 +47,9 @@ impl Decoder for FrameCodec {
                 return Ok(None);
             }
         }
-        let Some(field) = source.first_chunk::<4>() else { return Ok(None) };
+        let Some(field) = source.first_chunk::<4>() else {
+            return Ok(None);
+        };
         let length = u32::from_ne_bytes(*field);
         if length as usize > MAX_PAYLOAD {
             source.advance(4);

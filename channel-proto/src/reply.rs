@@ -46,12 +46,18 @@ pub struct Failure {
 impl Failure {
     /// A failure of class `Error`.
     pub fn error(reason: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Error, reason: reason.into() }
+        Self {
+            kind: FailureKind::Error,
+            reason: reason.into(),
+        }
     }
 
     /// A failure of class `TypeError`.
     pub fn type_error(reason: impl Into<String>) -> Self {
-        Self { kind: FailureKind::TypeError, reason: reason.into() }
+        Self {
+            kind: FailureKind::TypeError,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -252,7 +258,10 @@ pub enum TransportKindDump {
 /// One entry of `transport.getStats`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs, reason = "counters named as on the wire; bytes are bytes, bitrates bits per second")]
+#[allow(
+    missing_docs,
+    reason = "counters named as on the wire; bytes are bytes, bitrates bits per second"
+)]
 pub struct TransportStats {
     /// `plain-rtp-transport`, `direct-transport`, ...
     #[serde(rename = "type")]

@@ -71,7 +71,10 @@ fn one_or_none(channels: &Option<u8>) -> bool {
 impl RtpCodecParameters {
     /// The part of the MIME type after the slash, lower-cased: `vp8`, `rtx`.
     pub fn subtype(&self) -> String {
-        self.mime_type.split_once('/').map(|(_, subtype)| subtype.to_ascii_lowercase()).unwrap_or_default()
+        self.mime_type
+            .split_once('/')
+            .map(|(_, subtype)| subtype.to_ascii_lowercase())
+            .unwrap_or_default()
     }
 
     /// Whether this is a media codec, as opposed to retransmission, FEC, comfort noise or telephone events.
@@ -97,7 +100,9 @@ impl RtpCodecParameters {
 
     /// Whether the feedback `type parameter` is present; an absent parameter is the empty string.
     pub fn has_feedback(&self, kind: &str, parameter: &str) -> bool {
-        self.rtcp_feedback.iter().any(|feedback| feedback.kind == kind && feedback.parameter == parameter)
+        self.rtcp_feedback
+            .iter()
+            .any(|feedback| feedback.kind == kind && feedback.parameter == parameter)
     }
 }
 
@@ -216,7 +221,11 @@ impl ScalabilityLayers {
         let rest = mode.strip_prefix(['L', 'S'])?;
         let (spatial_layers, rest) = number(rest)?;
         let (temporal_layers, rest) = number(rest.strip_prefix('T')?)?;
-        Some(Self { spatial_layers, temporal_layers, ksvc: rest.starts_with("_KEY") })
+        Some(Self {
+            spatial_layers,
+            temporal_layers,
+            ksvc: rest.starts_with("_KEY"),
+        })
     }
 }
 
@@ -331,10 +340,16 @@ pub fn producer_type(parameters: &RtpParameters) -> crate::command::Arguments<Pr
         [_] => return Ok(ProducerType::Simple),
         _ => (ProducerType::Simulcast, &["video/VP8", "video/H264"]),
     };
-    let codec = parameters.encodings.first().and_then(|encoding| match encoding.codec_payload_type {
-        Some(payload_type) => parameters.codecs.iter().find(|codec| codec.payload_type == payload_type),
-        None => parameters.codecs.iter().find(|codec| codec.is_media()),
-    });
+    let codec = parameters
+        .encodings
+        .first()
+        .and_then(|encoding| match encoding.codec_payload_type {
+            Some(payload_type) => parameters
+                .codecs
+                .iter()
+                .find(|codec| codec.payload_type == payload_type),
+            None => parameters.codecs.iter().find(|codec| codec.is_media()),
+        });
     match codec {
         Some(codec) if codecs.contains(&codec.mime_type.as_str()) => Ok(kind),
         Some(codec) => Err(crate::command::InvalidArguments::new(format!(

@@ -21,8 +21,12 @@ pub enum SrtpCryptoSuite {
 
 impl SrtpCryptoSuite {
     /// All suites, in the order in which we prefer them.
-    pub const ALL: [SrtpCryptoSuite; 4] =
-        [Self::AeadAes256Gcm, Self::AeadAes128Gcm, Self::AesCm128HmacSha1_80, Self::AesCm128HmacSha1_32];
+    pub const ALL: [SrtpCryptoSuite; 4] = [
+        Self::AeadAes256Gcm,
+        Self::AeadAes128Gcm,
+        Self::AesCm128HmacSha1_80,
+        Self::AesCm128HmacSha1_32,
+    ];
 
     /// The name on the wire.
     pub fn as_str(self) -> &'static str {

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use worker::runtime::{EXIT_FAILED, EXIT_OK, EXIT_WRONG_SETTINGS, Parsed, Settings, run};
 
 fn main() -> ExitCode {
-    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    let arguments = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned());
     let settings = match Settings::parse_from_args(arguments) {
         Parsed::Print(text) => {
             print!("{text}");

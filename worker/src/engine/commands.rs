@@ -68,10 +68,14 @@ impl Engine {
                 match &result {
                     Ok(Outcome::Reply(_)) | Err(_) => {}
                     Ok(Outcome::Created(transport, _)) => {
-                        if let Some(Kind::Plain(plain)) =
-                            self.routers.get(router_key).and_then(|r| r.transports.get(*transport)).map(|t| &t.kind)
+                        if let Some(Kind::Plain(plain)) = self
+                            .routers
+                            .get(router_key)
+                            .and_then(|r| r.transports.get(*transport))
+                            .map(|t| &t.kind)
                         {
-                            self.sockets.extend(plain.sockets().map(|socket| (socket, (router_key, *transport))));
+                            self.sockets
+                                .extend(plain.sockets().map(|socket| (socket, (router_key, *transport))));
                         }
                     }
                     Ok(Outcome::TransportClosed(transport)) => {
@@ -142,7 +146,11 @@ impl Router {
             Command::RouterCreateDirectTransport(options) => {
                 let id = self.new_transport_id(target)?;
                 let options = options?;
-                let created = self.add_transport(id, Kind::Direct(Direct), options.max_message_size);
+                let created = self.add_transport(
+                    id,
+                    Kind::Direct(Direct { flag: options.direct }),
+                    options.max_message_size,
+                );
                 if let Outcome::Created(key, _) = &created {
                     *after = After::TransportConnected(self.key, *key);
                 }
@@ -174,7 +182,8 @@ impl Router {
                     self.close_transport(key, context);
                     return Ok(Outcome::TransportClosed(key));
                 }
-                self.execute_on_transport(key, target, command, context, after).map(Outcome::Reply)
+                self.execute_on_transport(key, target, command, context, after)
+                    .map(Outcome::Reply)
             }
         }
     }
@@ -188,15 +197,17 @@ impl Router {
     }
 
     fn add_transport(&mut self, id: String, kind: Kind, max_message_size: u64) -> Outcome {
-        let key = self.transports.insert(Transport::new(id.clone(), kind, max_message_size));
+        let key = self
+            .transports
+            .insert(Transport::new(id.clone(), kind, max_message_size));
         self.transport_ids.insert(id, key);
         Outcome::Created(key, self.transport_dump(key))
     }
 
     fn transport_dump(&self, key: TransportKey) -> Reply {
-        self.transports
-            .get(key)
-            .map_or(Reply::None, |transport| Reply::TransportDump(Box::new(transport.dump(self))))
+        self.transports.get(key).map_or(Reply::None, |transport| {
+            Reply::TransportDump(Box::new(transport.dump(self)))
+        })
     }
 
     fn execute_on_transport(
@@ -216,7 +227,9 @@ impl Router {
             Command::TransportDump => Ok(self.transport_dump(key)),
             Command::TransportGetStats => Ok(Reply::TransportStats(Box::new([transport.stats(context.now)]))),
             Command::TransportConnect(arguments) => {
-                let Kind::Plain(plain) = &mut transport.kind else { return Err(unknown_method()) };
+                let Kind::Plain(plain) = &mut transport.kind else {
+                    return Err(unknown_method());
+                };
                 let connected = plain.connect(arguments?, context.rng)?;
                 *after = After::TransportConnected(self.key, key);
                 Ok(Reply::Connected(connected))
@@ -254,6 +267,9 @@ impl Router {
             }
             Command::TransportProduceData(_) => {
                 required(target.data_producer_id.as_deref(), "dataProducerId")?;
+                if matches!(transport.kind, Kind::Plain(_)) {
+                    return Err(Failure::error("SCTP not enabled and not a direct Transport"));
+                }
                 Err(not_implemented(&command))
             }
             Command::TransportConsumeData(_) => {
@@ -300,11 +316,15 @@ impl Router {
         };
         let producer = Producer::new(id.to_owned(), transport_key, producer_type, produce);
         let key = self.producers.insert(producer);
-        let Some(producer) = self.producers.get(key) else { return Err(Failure::error("Producer not found")) };
+        let Some(producer) = self.producers.get(key) else {
+            return Err(Failure::error("Producer not found"));
+        };
         let registered = transport.listener.add(key, &producer.rtp_parameters).and_then(|()| {
             if self.producer_ids.contains_key(id) {
                 transport.listener.remove(key);
-                return Err(Failure::error(format!("Producer already present in mapProducers [producerId:{id}]")));
+                return Err(Failure::error(format!(
+                    "Producer already present in mapProducers [producerId:{id}]"
+                )));
             }
             Ok(())
         });
@@ -332,8 +352,14 @@ impl Router {
         let producer_key: ProducerKey = producer_key.ok_or_else(not_found)?;
         let producer = self.producers.get_mut(producer_key).ok_or_else(not_found)?;
         let first_sequence = context.rng.random_range(FIRST_SEQUENCE);
-        let consumer =
-            Consumer::new(id.to_owned(), transport_key, producer_key, producer, consume, first_sequence)?;
+        let consumer = Consumer::new(
+            id.to_owned(),
+            transport_key,
+            producer_key,
+            producer,
+            consume,
+            first_sequence,
+        )?;
         let Some(transport) = self.transports.get_mut(transport_key) else {
             return Err(Failure::error("Transport not found"));
         };
@@ -362,7 +388,9 @@ impl Router {
         command: Command,
         context: &mut Context<'_>,
     ) -> Result<Reply, Failure> {
-        let Some(producer) = self.producers.get_mut(key) else { return Err(Failure::error("Producer not found")) };
+        let Some(producer) = self.producers.get_mut(key) else {
+            return Err(Failure::error("Producer not found"));
+        };
         match command {
             Command::ProducerClose => self.close_producer(key, context),
             Command::ProducerDump => return Ok(Reply::ProducerDump(Box::new(producer.dump()))),
@@ -381,7 +409,9 @@ impl Router {
         command: Command,
         context: &mut Context<'_>,
     ) -> Result<Reply, Failure> {
-        let Some(consumer) = self.consumers.get_mut(key) else { return Err(Failure::error("Consumer not found")) };
+        let Some(consumer) = self.consumers.get_mut(key) else {
+            return Err(Failure::error("Consumer not found"));
+        };
         match command {
             Command::ConsumerClose => self.close_consumer(key),
             Command::ConsumerDump => return Ok(Reply::ConsumerDump(Box::new(consumer.dump()))),
@@ -406,7 +436,9 @@ impl Router {
             Command::ConsumerSetPreferredLayers(_) => {}
             Command::ConsumerSetPriority(arguments) => {
                 consumer.priority = arguments?.priority;
-                return Ok(Reply::Priority(Priority { priority: consumer.priority }));
+                return Ok(Reply::Priority(Priority {
+                    priority: consumer.priority,
+                }));
             }
             Command::ConsumerRequestKeyFrame => {
                 if consumer.active && consumer.kind() == MediaKind::Video {
@@ -419,4 +451,3 @@ impl Router {
         Ok(Reply::None)
     }
 }
-

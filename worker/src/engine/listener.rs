@@ -41,14 +41,18 @@ impl RtpListener {
             for (ssrc, name) in [(encoding.ssrc, "ssrc"), (rtx_ssrc, "RTX ssrc")] {
                 let Some(ssrc) = ssrc else { continue };
                 if self.ssrcs.contains_key(&ssrc) {
-                    return Err(Failure::error(format!("{name} already exists in RTP listener [ssrc:{ssrc}]")));
+                    return Err(Failure::error(format!(
+                        "{name} already exists in RTP listener [ssrc:{ssrc}]"
+                    )));
                 }
                 self.ssrcs.insert(ssrc, key);
             }
         }
         if let Some(mid) = &parameters.mid {
             if self.mids.contains_key(mid) {
-                return Err(Failure::error(format!("MID already exists in RTP listener [mid:{mid}]")));
+                return Err(Failure::error(format!(
+                    "MID already exists in RTP listener [mid:{mid}]"
+                )));
             }
             self.mids.insert(mid.clone(), key);
         }
@@ -82,7 +86,9 @@ impl RtpListener {
             return Some((*key, false));
         }
         let by_text = |table: &HashMap<String, ProducerKey>, text: Option<&[u8]>| {
-            text.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| table.get(text)).copied()
+            text.and_then(|text| std::str::from_utf8(text).ok())
+                .and_then(|text| table.get(text))
+                .copied()
         };
         by_text(&self.mids, mid)
             .or_else(|| by_text(&self.rids, rid))
@@ -99,9 +105,17 @@ impl RtpListener {
 
     /// The tables as dumped.
     pub fn dump(&self, producers: &SlotMap<ProducerKey, Producer>) -> RtpListenerDump {
-        let id = |key: &ProducerKey| producers.get(*key).map(|producer| producer.id.clone()).unwrap_or_default();
+        let id = |key: &ProducerKey| {
+            producers
+                .get(*key)
+                .map(|producer| producer.id.clone())
+                .unwrap_or_default()
+        };
         let texts = |table: &HashMap<String, ProducerKey>| {
-            table.iter().map(|(text, key)| (text.clone(), id(key))).collect::<BTreeMap<_, _>>()
+            table
+                .iter()
+                .map(|(text, key)| (text.clone(), id(key)))
+                .collect::<BTreeMap<_, _>>()
         };
         RtpListenerDump {
             ssrc_table: self.ssrcs.iter().map(|(ssrc, key)| (*ssrc, id(key))).collect(),

@@ -80,7 +80,9 @@ pub struct Rewrite {
 /// The MID extension of a consumer: always 8 bytes of room, unused ones are padding; zeros without a MID.
 pub fn mid_element(mid: Option<&str>) -> [u8; 1 + MID_LENGTH] {
     let mut element = [0; 1 + MID_LENGTH];
-    let mid = mid.map(str::as_bytes).filter(|mid| !mid.is_empty() && mid.len() <= MID_LENGTH);
+    let mid = mid
+        .map(str::as_bytes)
+        .filter(|mid| !mid.is_empty() && mid.len() <= MID_LENGTH);
     let length = mid.map_or(MID_LENGTH, <[u8]>::len);
     for (to, from) in element.iter_mut().zip(
         std::iter::once((extensions::MID << 4) | (length as u8 - 1)).chain(mid.unwrap_or_default().iter().copied()),
@@ -93,13 +95,23 @@ pub fn mid_element(mid: Option<&str>) -> [u8; 1 + MID_LENGTH] {
 impl HeaderMangler {
     /// For what a sender announced.
     pub fn new(kind: MediaKind, parameters: &RtpParameters) -> Self {
-        let wanted: &[_] = if kind == MediaKind::Audio { &COPIED_AUDIO } else { &COPIED_VIDEO };
-        let copied =
-            wanted.iter().filter_map(|(kind, canonical)| Some((extension_id(parameters, *kind)?, *canonical))).collect();
+        let wanted: &[_] = if kind == MediaKind::Audio {
+            &COPIED_AUDIO
+        } else {
+            &COPIED_VIDEO
+        };
+        let copied = wanted
+            .iter()
+            .filter_map(|(kind, canonical)| Some((extension_id(parameters, *kind)?, *canonical)))
+            .collect();
         let video_orientation = (kind == MediaKind::Video)
             .then(|| extension_id(parameters, HeaderExtensionKind::VideoOrientation))
             .flatten();
-        Self { kind, copied, video_orientation }
+        Self {
+            kind,
+            copied,
+            video_orientation,
+        }
     }
 
     /// The orientation that a packet carries.
@@ -112,9 +124,15 @@ impl HeaderMangler {
 
     /// Builds the shared header of a packet.
     pub fn mangle(&self, header: &RtpHeader, packet: &[u8], payload_type: u8, now: u64) -> ForwardedPacket {
-        let mut out = Writer { bytes: [0; MAX_HEADER], length: 0 };
+        let mut out = Writer {
+            bytes: [0; MAX_HEADER],
+            length: 0,
+        };
         let padding = if header.padding_length > 0 { 0x20 } else { 0 };
-        out.put(&[0x80 | 0x10 | padding | (header.csrc_count & 0x0f), payload_type | u8::from(header.marker) << 7]);
+        out.put(&[
+            0x80 | 0x10 | padding | (header.csrc_count & 0x0f),
+            payload_type | u8::from(header.marker) << 7,
+        ]);
         out.put(&header.sequence_number.to_be_bytes());
         out.put(&header.timestamp.to_be_bytes());
         out.put(&[0; 4]); // SSRC: the consumer's
@@ -131,7 +149,9 @@ impl HeaderMangler {
             out.put(&[extensions::TRANSPORT_WIDE_CC << 4 | 1, 0, 0]);
         }
         for (received, canonical) in &self.copied {
-            let Some(value) = header.extension(packet, *received) else { continue };
+            let Some(value) = header.extension(packet, *received) else {
+                continue;
+            };
             if (1..=16).contains(&value.len()) {
                 out.put(&[canonical << 4 | (value.len() as u8 - 1)]);
                 out.put(value);

@@ -134,7 +134,9 @@ impl Engine {
         while let Some(wake) = self.timers.pop_due(now) {
             let mut context = context!(self, now, ports, outbox);
             let (Wake::Rtcp(router, _) | Wake::Inactivity(router, _) | Wake::KeyFrameRequests(router, _)) = wake;
-            let Some(router) = self.routers.get_mut(router) else { continue };
+            let Some(router) = self.routers.get_mut(router) else {
+                continue;
+            };
             match wake {
                 Wake::Rtcp(_, transport) => router.send_reports(transport, &mut context),
                 Wake::Inactivity(_, producer) => router.check_inactivity(producer, &mut context),
@@ -152,14 +154,30 @@ impl Engine {
         ports: &mut dyn Ports,
         outbox: &mut Outbox,
     ) {
-        let Some((router, transport)) = self.sockets.get(&socket).copied() else { return };
-        let Some(router) = self.routers.get_mut(router) else { return };
+        let Some((router, transport)) = self.sockets.get(&socket).copied() else {
+            return;
+        };
+        let Some(router) = self.routers.get_mut(router) else {
+            return;
+        };
         let mut context = context!(self, now, ports, outbox);
         let mut batch = std::mem::take(&mut self.batch);
         for (index, datagram) in datagrams.iter_mut().enumerate() {
-            router.receive_datagram(transport, datagram.source, datagram.bytes, index, &mut batch, &mut context);
+            router.receive_datagram(
+                transport,
+                datagram.source,
+                datagram.bytes,
+                index,
+                &mut batch,
+                &mut context,
+            );
         }
-        let bytes = |index: usize| datagrams.get(index).map(|datagram| &*datagram.bytes).unwrap_or_default();
+        let bytes = |index: usize| {
+            datagrams
+                .get(index)
+                .map(|datagram| &*datagram.bytes)
+                .unwrap_or_default()
+        };
         router.forward(&mut batch, bytes, &mut context);
         batch.clear();
         self.batch = batch;
@@ -209,7 +227,9 @@ impl Engine {
         | PayloadCommand::DataProducerSend(target, _)
         | PayloadCommand::DataConsumerSend(_, target, _)) = command;
         let (router, transport) = self.find_transport(target)?;
-        let Some(router) = self.routers.get_mut(router) else { return Err(Failure::error("Router not found")) };
+        let Some(router) = self.routers.get_mut(router) else {
+            return Err(Failure::error("Router not found"));
+        };
         let mut context = context!(self, now, ports, outbox);
         match command {
             PayloadCommand::ProducerSend(_) | PayloadCommand::TransportSendRtcp(_) => {
@@ -220,7 +240,9 @@ impl Engine {
                     .ok_or_else(|| Failure::error("not a direct Transport"))?;
                 direct.traffic.received.update(now, payload.len());
                 if payload.len() > MAX_PACKET {
-                    return Err(Failure::error(format!("packet of more than {MAX_PACKET} bytes dropped")));
+                    return Err(Failure::error(format!(
+                        "packet of more than {MAX_PACKET} bytes dropped"
+                    )));
                 }
                 if matches!(command, PayloadCommand::TransportSendRtcp(_)) {
                     router.receive_rtcp(transport, payload, &mut context);
@@ -262,13 +284,20 @@ impl Engine {
 
     fn find_router(&self, target: &Target) -> Result<RouterKey, Failure> {
         let id = required(target.router_id.as_deref(), "routerId")?;
-        self.router_ids.get(id).copied().ok_or_else(|| Failure::error("Router not found"))
+        self.router_ids
+            .get(id)
+            .copied()
+            .ok_or_else(|| Failure::error("Router not found"))
     }
 
     fn find_transport(&self, target: &Target) -> Result<(RouterKey, TransportKey), Failure> {
         let router = self.find_router(target)?;
         let id = required(target.transport_id.as_deref(), "transportId")?;
-        let transport = self.routers.get(router).and_then(|router| router.transport_ids.get(id)).copied();
+        let transport = self
+            .routers
+            .get(router)
+            .and_then(|router| router.transport_ids.get(id))
+            .copied();
         Ok((router, transport.ok_or_else(|| Failure::error("Transport not found"))?))
     }
 }

@@ -63,12 +63,21 @@ impl Outbox {
 
     /// Tells the parent that something happened to an entity.
     pub fn notify(&mut self, target_id: &str, event: Event) {
-        self.channel.push(ChannelMessage::Notification(Notification::Entity { target_id: target_id.to_owned(), event }));
+        self.channel.push(ChannelMessage::Notification(Notification::Entity {
+            target_id: target_id.to_owned(),
+            event,
+        }));
     }
 
     /// Hands a packet to the parent.
     pub fn notify_payload(&mut self, target_id: &str, event: PayloadEvent, payload: &[u8]) {
-        self.payloads.push((PayloadNotification { target_id: target_id.to_owned(), event }, payload.to_vec()));
+        self.payloads.push((
+            PayloadNotification {
+                target_id: target_id.to_owned(),
+                event,
+            },
+            payload.to_vec(),
+        ));
     }
 
     /// Starts a datagram: write it at the end of the buffer, then [`commit`](Self::commit) it.
@@ -96,7 +105,14 @@ impl Outbox {
             run.length += length;
             return;
         }
-        self.runs.push(Run { socket, destination, start, length, segment: length, closed: false });
+        self.runs.push(Run {
+            socket,
+            destination,
+            start,
+            length,
+            segment: length,
+            closed: false,
+        });
     }
 
     /// Gives up the datagram that was begun at `start`.
@@ -152,7 +168,12 @@ mod tests {
         for _ in 0..100 {
             put(&mut outbox, 1200, 1);
         }
-        assert!(outbox.runs.iter().all(|run| run.length.div_ceil(run.segment) <= MAX_SEGMENTS));
+        assert!(
+            outbox
+                .runs
+                .iter()
+                .all(|run| run.length.div_ceil(run.segment) <= MAX_SEGMENTS)
+        );
         assert!(outbox.runs.iter().all(|run| run.length <= MAX_RUN_BYTES));
         assert_eq!(outbox.runs.iter().map(|run| run.length).sum::<usize>(), 100 * 1300);
     }

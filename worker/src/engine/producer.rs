@@ -97,7 +97,11 @@ impl Producer {
     /// A producer of which nothing has arrived.
     pub fn new(id: String, transport: TransportKey, producer_type: ProducerType, produce: Produce) -> Self {
         let mangler = HeaderMangler::new(produce.kind, &produce.rtp_parameters);
-        let delay = if produce.kind == MediaKind::Video { produce.key_frame_request_delay } else { 0 };
+        let delay = if produce.kind == MediaKind::Video {
+            produce.key_frame_request_delay
+        } else {
+            0
+        };
         Self {
             id,
             transport,
@@ -119,15 +123,27 @@ impl Producer {
 
     /// Takes a packet whose bytes are plain.
     pub fn receive(&mut self, header: &RtpHeader, packet: &[u8], names: PacketNames<'_>, now: u64) -> Received {
-        let Some((index, created)) = self.stream_of(header, names, now) else { return Received::Discarded };
-        let Some(mapping) = self.rtp_mapping.codecs.iter().find(|codec| codec.payload_type == header.payload_type)
+        let Some((index, created)) = self.stream_of(header, names, now) else {
+            return Received::Discarded;
+        };
+        let Some(mapping) = self
+            .rtp_mapping
+            .codecs
+            .iter()
+            .find(|codec| codec.payload_type == header.payload_type)
         else {
             self.forget_if(created, index);
             return Received::Discarded;
         };
         let mapped_payload_type = mapping.mapped_payload_type;
-        let mapped_ssrc = self.rtp_mapping.encodings.get(index).map_or(0, |encoding| encoding.mapped_ssrc);
-        let Some(stream) = self.streams.get_mut(index).and_then(Option::as_mut) else { return Received::Discarded };
+        let mapped_ssrc = self
+            .rtp_mapping
+            .encodings
+            .get(index)
+            .map_or(0, |encoding| encoding.mapped_ssrc);
+        let Some(stream) = self.streams.get_mut(index).and_then(Option::as_mut) else {
+            return Received::Discarded;
+        };
         if !stream.receive(header, packet.len(), now) {
             self.forget_if(created, index);
             return Received::Discarded;
@@ -159,7 +175,11 @@ impl Producer {
         if orientation.is_some() {
             self.video_orientation = orientation;
         }
-        Received::Forward { score_changed, packet: forwarded, orientation }
+        Received::Forward {
+            score_changed,
+            packet: forwarded,
+            orientation,
+        }
     }
 
     fn forget_if(&mut self, created: bool, index: usize) {
@@ -170,8 +190,10 @@ impl Producer {
 
     /// Finds the stream of a packet, or creates it. The second value tells that it is new.
     fn stream_of(&mut self, header: &RtpHeader, names: PacketNames<'_>, now: u64) -> Option<(usize, bool)> {
-        let known =
-            self.streams.iter().position(|stream| stream.as_ref().is_some_and(|s| s.params.ssrc == header.ssrc));
+        let known = self
+            .streams
+            .iter()
+            .position(|stream| stream.as_ref().is_some_and(|s| s.params.ssrc == header.ssrc));
         if let Some(index) = known {
             let stream = self.streams.get(index)?.as_ref()?;
             return (stream.params.payload_type == header.payload_type).then_some((index, false));
@@ -181,8 +203,15 @@ impl Producer {
             index
         } else if let Some(rid) = names.rid.or(names.repaired_rid) {
             // An unknown RID is refused; it must not fall through to the rule below.
-            encodings.iter().position(|encoding| encoding.rid.as_deref().map(str::as_bytes) == Some(rid))?
-        } else if let [RtpEncodingParameters { ssrc: None, rid: None, .. }] = encodings.as_slice() {
+            encodings
+                .iter()
+                .position(|encoding| encoding.rid.as_deref().map(str::as_bytes) == Some(rid))?
+        } else if let [
+            RtpEncodingParameters {
+                ssrc: None, rid: None, ..
+            },
+        ] = encodings.as_slice()
+        {
             0
         } else {
             return None;
@@ -194,7 +223,12 @@ impl Producer {
         if codec.payload_type != header.payload_type || slot.is_some() {
             return None;
         }
-        let cname = self.rtp_parameters.rtcp.as_ref().and_then(|rtcp| rtcp.cname.clone()).unwrap_or_default();
+        let cname = self
+            .rtp_parameters
+            .rtcp
+            .as_ref()
+            .and_then(|rtcp| rtcp.cname.clone())
+            .unwrap_or_default();
         let params = stream_params(index, header.ssrc, encoding, codec, cname);
         *slot = Some(RecvStream::new(params, now));
         Some((index, true))
@@ -222,13 +256,20 @@ impl Producer {
 
     /// The SSRC of the stream that consumers know by `mapped_ssrc`.
     pub fn ssrc_of_mapped(&self, mapped_ssrc: u32) -> Option<u32> {
-        let index = self.rtp_mapping.encodings.iter().position(|encoding| encoding.mapped_ssrc == mapped_ssrc)?;
+        let index = self
+            .rtp_mapping
+            .encodings
+            .iter()
+            .position(|encoding| encoding.mapped_ssrc == mapped_ssrc)?;
         self.stream(index).map(|stream| stream.params.ssrc)
     }
 
     /// Scores of all encodings, 0 for those not seen.
     pub fn scores(&self) -> Vec<u8> {
-        self.streams.iter().map(|stream| stream.as_ref().map_or(0, RecvStream::score)).collect()
+        self.streams
+            .iter()
+            .map(|stream| stream.as_ref().map_or(0, RecvStream::score))
+            .collect()
     }
 
     /// The `score` event.
@@ -268,7 +309,10 @@ pub fn media_codec<'a>(
     encoding: &RtpEncodingParameters,
 ) -> Option<&'a RtpCodecParameters> {
     match encoding.codec_payload_type {
-        Some(payload_type) => parameters.codecs.iter().find(|codec| codec.payload_type == payload_type),
+        Some(payload_type) => parameters
+            .codecs
+            .iter()
+            .find(|codec| codec.payload_type == payload_type),
         None => parameters.codecs.iter().find(|codec| codec.is_media()),
     }
 }

@@ -74,9 +74,13 @@ impl Router {
         batch: &mut Vec<Pending>,
         context: &mut Context<'_>,
     ) -> usize {
-        let Some(transport) = self.transports.get_mut(key) else { return 0 };
+        let Some(transport) = self.transports.get_mut(key) else {
+            return 0;
+        };
         transport.traffic.received.update(context.now, datagram.len());
-        let Kind::Plain(plain) = &mut transport.kind else { return 0 };
+        let Kind::Plain(plain) = &mut transport.kind else {
+            return 0;
+        };
         let rtcp = is_rtcp(datagram);
         let length = if rtcp {
             plain.unprotect_rtcp(datagram)
@@ -88,7 +92,9 @@ impl Router {
             None
         };
         let plain_text = length.and_then(|length| datagram.get(..length));
-        let header = plain_text.filter(|_| !rtcp).and_then(|packet| RtpHeader::parse(packet).ok());
+        let header = plain_text
+            .filter(|_| !rtcp)
+            .and_then(|packet| RtpHeader::parse(packet).ok());
         let (Some(packet), true) = (plain_text, rtcp || header.is_some()) else {
             transport.traffic.dropped += 1;
             return 0;
@@ -107,7 +113,9 @@ impl Router {
             }
             Source::LearntRtcp => {
                 if let Some(rtcp_tuple) = plain.rtcp_tuple() {
-                    context.outbox.notify(&transport.id, Event::RtcpTuple(RemoteRtcpTuple { rtcp_tuple }));
+                    context
+                        .outbox
+                        .notify(&transport.id, Event::RtcpTuple(RemoteRtcpTuple { rtcp_tuple }));
                 }
             }
         }
@@ -129,23 +137,35 @@ impl Router {
         context: &mut Context<'_>,
     ) {
         let now = context.now;
-        let Some(transport) = self.transports.get_mut(key) else { return };
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
         let names = transport.names(header, packet);
-        let found = transport.listener.find(header.ssrc, names.mid, names.rid, names.repaired_rid);
+        let found = transport
+            .listener
+            .find(header.ssrc, names.mid, names.rid, names.repaired_rid);
         let Some((producer_key, unknown_ssrc)) = found else {
             transport.traffic.dropped += 1;
             return;
         };
-        let Some(producer) = self.producers.get_mut(producer_key) else { return };
+        let Some(producer) = self.producers.get_mut(producer_key) else {
+            return;
+        };
         let (score_changed, forward) = match producer.receive(header, packet, names, now) {
             Received::Discarded => {
                 transport.traffic.dropped += 1;
                 return;
             }
             Received::Counted { score_changed } => (score_changed, None),
-            Received::Forward { score_changed, packet, orientation } => (score_changed, Some((packet, orientation))),
+            Received::Forward {
+                score_changed,
+                packet,
+                orientation,
+            } => (score_changed, Some((packet, orientation))),
         };
-        transport.traffic.rtp_received.update(now, packet.len());
+        // As forwarded, header rewritten: what the counter of this protocol has always meant.
+        let size = forward.as_ref().map_or(packet.len(), |(forwarded, _)| forwarded.size());
+        transport.traffic.rtp_received.update(now, size);
         if unknown_ssrc {
             transport.listener.learn(header.ssrc, producer_key);
         }
@@ -172,10 +192,16 @@ impl Router {
             }
             None => {}
         }
-        let Some((forwarded, orientation)) = forward else { return };
-        let Some(producer) = self.producers.get(producer_key) else { return };
+        let Some((forwarded, orientation)) = forward else {
+            return;
+        };
+        let Some(producer) = self.producers.get(producer_key) else {
+            return;
+        };
         if let Some(orientation) = orientation {
-            context.outbox.notify(&producer.id, Event::VideoOrientationChange(orientation));
+            context
+                .outbox
+                .notify(&producer.id, Event::VideoOrientationChange(orientation));
         }
         if producer.trace.any() {
             let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
@@ -201,7 +227,11 @@ impl Router {
             }
         }
         if !producer.consumers.is_empty() {
-            batch.push(Pending { producer: producer_key, datagram: index, packet: forwarded });
+            batch.push(Pending {
+                producer: producer_key,
+                datagram: index,
+                packet: forwarded,
+            });
         }
     }
 
@@ -218,18 +248,28 @@ impl Router {
         // Unstable, since a stable sort may allocate; the datagram keeps the order.
         batch.sort_unstable_by_key(|pending| (pending.producer, pending.datagram));
         for burst in batch.chunk_by(|one, other| one.producer == other.producer) {
-            let Some(producer) = burst.first().and_then(|first| self.producers.get(first.producer)) else { continue };
+            let Some(producer) = burst.first().and_then(|first| self.producers.get(first.producer)) else {
+                continue;
+            };
             for consumer in &producer.consumers {
                 let Some(consumer) = self.consumers.get_mut(*consumer).filter(|consumer| consumer.active) else {
                     continue;
                 };
-                let Some(transport) = self.transports.get_mut(consumer.transport) else { continue };
-                for Pending { packet, datagram: index, .. } in burst {
-                    let Some(rewrite) = consumer.forward(packet) else { continue };
+                let Some(transport) = self.transports.get_mut(consumer.transport) else {
+                    continue;
+                };
+                for Pending {
+                    packet,
+                    datagram: index,
+                    ..
+                } in burst
+                {
+                    let Some(rewrite) = consumer.forward(packet) else {
+                        continue;
+                    };
                     let received = datagram(*index);
                     let now = context.now;
-                    let Some(size) =
-                        transport.send_rtp(&consumer.id, packet, &rewrite, received, now, context.outbox)
+                    let Some(size) = transport.send_rtp(&consumer.id, packet, &rewrite, received, now, context.outbox)
                     else {
                         continue;
                     };
@@ -264,7 +304,9 @@ impl Router {
 
     /// Lets the consumers of a transport go, and its reports.
     pub fn transport_connected(&mut self, key: TransportKey, context: &mut Context<'_>) {
-        let Some(transport) = self.transports.get(key) else { return };
+        let Some(transport) = self.transports.get(key) else {
+            return;
+        };
         if !transport.is_connected() {
             return;
         }
@@ -277,8 +319,14 @@ impl Router {
 
     /// Lets a consumer go whose transport is connected.
     pub fn consumer_connected(&mut self, key: ConsumerKey, context: &mut Context<'_>) {
-        let Some(consumer) = self.consumers.get_mut(key) else { return };
-        if self.transports.get(consumer.transport).is_some_and(Transport::is_connected) && consumer.set_connected(true)
+        let Some(consumer) = self.consumers.get_mut(key) else {
+            return;
+        };
+        if self
+            .transports
+            .get(consumer.transport)
+            .is_some_and(Transport::is_connected)
+            && consumer.set_connected(true)
         {
             self.request_key_frame(key, context);
         }
@@ -286,12 +334,20 @@ impl Router {
 
     /// A consumer needs a key frame of its producer.
     pub fn request_key_frame(&mut self, key: ConsumerKey, context: &mut Context<'_>) {
-        let Some(consumer) = self.consumers.get(key).filter(|consumer| consumer.kind() == MediaKind::Video) else {
+        let Some(consumer) = self
+            .consumers
+            .get(key)
+            .filter(|consumer| consumer.kind() == MediaKind::Video)
+        else {
             return;
         };
         let producer_key = consumer.producer;
-        let Some(producer) = self.producers.get_mut(producer_key).filter(|producer| !producer.paused) else { return };
-        let Some(ssrc) = producer.ssrc_of_mapped(consumer.mapped_ssrc()) else { return };
+        let Some(producer) = self.producers.get_mut(producer_key).filter(|producer| !producer.paused) else {
+            return;
+        };
+        let Some(ssrc) = producer.ssrc_of_mapped(consumer.mapped_ssrc()) else {
+            return;
+        };
         if producer.key_frames.needed(ssrc, context.now) {
             self.send_key_frame_request(producer_key, ssrc, context);
         }
@@ -300,10 +356,14 @@ impl Router {
 
     /// Asks the peer of a producer for a key frame: by PLI if it knows that, else by FIR.
     fn send_key_frame_request(&mut self, key: ProducerKey, ssrc: u32, context: &mut Context<'_>) {
-        let Some(producer) = self.producers.get_mut(key) else { return };
+        let Some(producer) = self.producers.get_mut(key) else {
+            return;
+        };
         let transport = producer.transport;
         let mut request = Vec::with_capacity(20);
-        let Some(stream) = producer.stream_by_ssrc(ssrc) else { return };
+        let Some(stream) = producer.stream_by_ssrc(ssrc) else {
+            return;
+        };
         let kind = if stream.params.use_pli {
             stream.pli_count += 1;
             rtcp::picture_loss_indication(&mut request, ssrc);
@@ -325,7 +385,9 @@ impl Router {
     }
 
     fn plan_key_frame_requests(&mut self, key: ProducerKey, context: &mut Context<'_>) {
-        let Some(producer) = self.producers.get_mut(key) else { return };
+        let Some(producer) = self.producers.get_mut(key) else {
+            return;
+        };
         if let Some(at) = producer.key_frames.next_deadline()
             && producer.key_frame_wake.is_none_or(|planned| planned > at)
         {
@@ -336,7 +398,9 @@ impl Router {
 
     /// Repeats key frame requests that were not answered.
     pub fn repeat_key_frame_requests(&mut self, key: ProducerKey, context: &mut Context<'_>) {
-        let Some(producer) = self.producers.get_mut(key) else { return };
+        let Some(producer) = self.producers.get_mut(key) else {
+            return;
+        };
         producer.key_frame_wake = None;
         let mut due = Vec::new();
         producer.key_frames.on_timeout(context.now, &mut |ssrc| due.push(ssrc));
@@ -357,14 +421,22 @@ impl Router {
     }
 
     fn notify_consumer_scores(&self, key: ProducerKey, context: &mut Context<'_>) {
-        let Some(producer) = self.producers.get(key) else { return };
-        for consumer in producer.consumers.iter().filter_map(|consumer| self.consumers.get(*consumer)) {
+        let Some(producer) = self.producers.get(key) else {
+            return;
+        };
+        for consumer in producer
+            .consumers
+            .iter()
+            .filter_map(|consumer| self.consumers.get(*consumer))
+        {
             context.outbox.notify(&consumer.id, consumer.score_event(producer));
         }
     }
 
     fn watch_inactivity(&mut self, key: ProducerKey, context: &mut Context<'_>) {
-        let Some(producer) = self.producers.get_mut(key) else { return };
+        let Some(producer) = self.producers.get_mut(key) else {
+            return;
+        };
         if producer.inactivity_armed || producer.paused {
             return;
         }
@@ -376,13 +448,18 @@ impl Router {
 
     /// Looks for streams of a producer that went silent.
     pub fn check_inactivity(&mut self, key: ProducerKey, context: &mut Context<'_>) {
-        let Some(producer) = self.producers.get_mut(key) else { return };
+        let Some(producer) = self.producers.get_mut(key) else {
+            return;
+        };
         producer.inactivity_armed = false;
         if producer.paused {
             return;
         }
         let now = context.now;
-        let silent = producer.streams_mut().filter_map(|stream| stream.deactivate_if_silent(now).then_some(())).count();
+        let silent = producer
+            .streams_mut()
+            .filter_map(|stream| stream.deactivate_if_silent(now).then_some(()))
+            .count();
         for _ in 0..silent {
             self.score_changed(key, context);
         }
@@ -391,7 +468,9 @@ impl Router {
 
     /// `producer.pause` and `producer.resume`.
     pub fn set_producer_paused(&mut self, key: ProducerKey, paused: bool, context: &mut Context<'_>) {
-        let Some(producer) = self.producers.get_mut(key).filter(|producer| producer.paused != paused) else { return };
+        let Some(producer) = self.producers.get_mut(key).filter(|producer| producer.paused != paused) else {
+            return;
+        };
         producer.paused = paused;
         if !paused {
             let now = context.now;
@@ -400,9 +479,15 @@ impl Router {
         let ssrcs: Vec<u32> = producer.streams_mut().map(|stream| stream.params.ssrc).collect();
         let video = producer.kind == MediaKind::Video;
         for consumer_key in producer.consumers.clone() {
-            let Some(consumer) = self.consumers.get_mut(consumer_key) else { continue };
+            let Some(consumer) = self.consumers.get_mut(consumer_key) else {
+                continue;
+            };
             let started = consumer.set_producer_paused(paused);
-            let event = if paused { Event::ProducerPause } else { Event::ProducerResume };
+            let event = if paused {
+                Event::ProducerPause
+            } else {
+                Event::ProducerResume
+            };
             context.outbox.notify(&consumer.id, event);
             if started && !video {
                 continue;
@@ -410,7 +495,9 @@ impl Router {
         }
         if !paused && video {
             for ssrc in ssrcs {
-                let Some(producer) = self.producers.get_mut(key) else { return };
+                let Some(producer) = self.producers.get_mut(key) else {
+                    return;
+                };
                 if producer.key_frames.force_needed(ssrc, context.now) {
                     self.send_key_frame_request(key, ssrc, context);
                 }
@@ -422,7 +509,9 @@ impl Router {
 
     /// Closes a producer; its consumers are told.
     pub fn close_producer(&mut self, key: ProducerKey, context: &mut Context<'_>) {
-        let Some(producer) = self.producers.remove(key) else { return };
+        let Some(producer) = self.producers.remove(key) else {
+            return;
+        };
         self.producer_ids.remove(&producer.id);
         if let Some(transport) = self.transports.get_mut(producer.transport) {
             transport.producers.remove(&producer.id);
@@ -456,7 +545,9 @@ impl Router {
 
     /// Closes a transport with all that it holds.
     pub fn close_transport(&mut self, key: TransportKey, context: &mut Context<'_>) {
-        let Some(transport) = self.transports.get(key) else { return };
+        let Some(transport) = self.transports.get(key) else {
+            return;
+        };
         let producers: Vec<_> = transport.producers.values().copied().collect();
         let consumers: Vec<_> = transport.consumers.values().copied().collect();
         for producer in producers {

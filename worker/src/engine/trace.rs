@@ -17,12 +17,18 @@ pub struct TraceEvents {
 impl TraceEvents {
     /// None enabled, of a producer or consumer.
     pub fn of_rtp_entity() -> Self {
-        Self { names: &RTP_ENTITY, enabled: 0 }
+        Self {
+            names: &RTP_ENTITY,
+            enabled: 0,
+        }
     }
 
     /// None enabled, of a transport.
     pub fn of_transport() -> Self {
-        Self { names: &TRANSPORT, enabled: 0 }
+        Self {
+            names: &TRANSPORT,
+            enabled: 0,
+        }
     }
 
     /// Replaces the set; unknown names are ignored.
@@ -42,12 +48,20 @@ impl TraceEvents {
 
     /// Whether this one is enabled.
     pub fn has(&self, name: &str) -> bool {
-        self.names.iter().position(|known| *known == name).is_some_and(|index| self.enabled & (1 << index) != 0)
+        self.names
+            .iter()
+            .position(|known| *known == name)
+            .is_some_and(|index| self.enabled & (1 << index) != 0)
     }
 
     /// The enabled ones, joined by commas.
     pub fn dump(&self) -> String {
-        self.names.iter().copied().filter(|name| self.has(name)).collect::<Vec<_>>().join(",")
+        self.names
+            .iter()
+            .copied()
+            .filter(|name| self.has(name))
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     /// The event for a packet: a key frame as `keyframe` if that is enabled, else as `rtp`.
@@ -64,12 +78,18 @@ impl TraceEvents {
 
     /// The event for a key frame request (`pli` or `fir`).
     pub fn request(&self, kind: &str, ssrc: u32, direction: TraceDirection, now: u64) -> Option<Event> {
-        self.has(kind).then(|| trace(kind, direction, TraceInfo::Stream { ssrc }, now))
+        self.has(kind)
+            .then(|| trace(kind, direction, TraceInfo::Stream { ssrc }, now))
     }
 }
 
 fn trace(kind: &str, direction: TraceDirection, info: TraceInfo, now: u64) -> Event {
-    Event::Trace(Trace { kind: kind.to_owned(), timestamp: now / 1000, direction, info })
+    Event::Trace(Trace {
+        kind: kind.to_owned(),
+        timestamp: now / 1000,
+        direction,
+        info,
+    })
 }
 
 #[cfg(test)]

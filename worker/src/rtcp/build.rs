@@ -36,9 +36,12 @@ pub fn receiver_report(out: &mut Vec<u8>, blocks: &[ReportBlock]) {
         out.extend_from_slice(&block.ssrc.to_be_bytes());
         let lost = block.cumulative_lost.clamp(-0x80_0000, 0x7f_ffff).cast_unsigned() & 0xff_ffff;
         out.extend_from_slice(&(u32::from(block.fraction_lost) << 24 | lost).to_be_bytes());
-        for field in
-            [block.highest_sequence, block.jitter, block.last_sender_report, block.delay_since_last_sender_report]
-        {
+        for field in [
+            block.highest_sequence,
+            block.jitter,
+            block.last_sender_report,
+            block.delay_since_last_sender_report,
+        ] {
             out.extend_from_slice(&field.to_be_bytes());
         }
     }

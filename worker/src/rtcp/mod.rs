@@ -7,8 +7,8 @@ mod build;
 mod parse;
 
 pub use build::{
-    full_intra_request, ntp_time, picture_loss_indication, receiver_report, receiver_reference_time, sender_report,
-    source_description, delay_since_last_receiver_reference,
+    delay_since_last_receiver_reference, full_intra_request, ntp_time, picture_loss_indication,
+    receiver_reference_time, receiver_report, sender_report, source_description,
 };
 pub use parse::{Block, Compound, RtcpPacket, parse};
 

@@ -110,7 +110,9 @@ impl Iterator for Blocks<'_> {
             self.rest = rest;
             match *header.first()? {
                 4 if body.len() >= 8 => {
-                    return Some(Block::ReferenceTime(u64::from(u32_at(body, 0)?) << 32 | u64::from(u32_at(body, 4)?)));
+                    return Some(Block::ReferenceTime(
+                        u64::from(u32_at(body, 0)?) << 32 | u64::from(u32_at(body, 4)?),
+                    ));
                 }
                 5 => self.delays = body,
                 _ => {}
@@ -148,8 +150,14 @@ impl<'a> Iterator for Compound<'a> {
                 return None;
             };
             self.rest = rest;
-            let padding = if first & 0x20 != 0 { usize::from(*packet.last()?) } else { 0 };
-            let Some(body) = packet.get(4..packet.len().saturating_sub(padding)) else { continue };
+            let padding = if first & 0x20 != 0 {
+                usize::from(*packet.last()?)
+            } else {
+                0
+            };
+            let Some(body) = packet.get(4..packet.len().saturating_sub(padding)) else {
+                continue;
+            };
             if let Some(read) = read(first & 0x1f, packet_type, body) {
                 return Some(read);
             }
@@ -169,12 +177,21 @@ fn read(count: u8, packet_type: u8, body: &[u8]) -> Option<RtcpPacket<'_>> {
             rtp_timestamp: u32_at(body, 12)?,
             reports: reports(24)?,
         },
-        (201, _) => RtcpPacket::ReceiverReport { ssrc: u32_at(body, 0)?, reports: reports(4)? },
-        (206, 1) => RtcpPacket::PictureLossIndication { media_ssrc: u32_at(body, 4)? },
+        (201, _) => RtcpPacket::ReceiverReport {
+            ssrc: u32_at(body, 0)?,
+            reports: reports(4)?,
+        },
+        (206, 1) => RtcpPacket::PictureLossIndication {
+            media_ssrc: u32_at(body, 4)?,
+        },
         (206, 4) => RtcpPacket::FullIntraRequest { items: body.get(8..)? },
-        (207, _) => {
-            RtcpPacket::ExtendedReport { ssrc: u32_at(body, 0)?, blocks: Blocks { rest: body.get(4..)?, delays: &[] } }
-        }
+        (207, _) => RtcpPacket::ExtendedReport {
+            ssrc: u32_at(body, 0)?,
+            blocks: Blocks {
+                rest: body.get(4..)?,
+                delays: &[],
+            },
+        },
         _ => RtcpPacket::Other { packet_type, count },
     })
 }

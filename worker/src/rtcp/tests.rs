@@ -35,17 +35,28 @@ fn a_receiver_compound_is_read_back() {
     let mut out = Vec::new();
     receiver_report(&mut out, &[block]);
     receiver_reference_time(&mut out, 0x1234_5678_9abc_def0);
-    let answer = DelaySinceReference { ssrc: 1, last_reference: 2, delay: 3 };
+    let answer = DelaySinceReference {
+        ssrc: 1,
+        last_reference: 2,
+        delay: 3,
+    };
     delay_since_last_receiver_reference(&mut out, 5, &answer);
     let packets: Vec<_> = parse(&out).expect("RTCP").collect();
     let [RtcpPacket::ReceiverReport { ssrc: 0, reports }, first, second] = packets[..] else {
         panic!("{packets:?}");
     };
     assert_eq!(reports.collect::<Vec<_>>(), [block]);
-    let RtcpPacket::ExtendedReport { blocks, .. } = first else { panic!("{first:?}") };
-    assert_eq!(blocks.collect::<Vec<_>>(), [parse::Block::ReferenceTime(0x1234_5678_9abc_def0)]);
-    let RtcpPacket::ExtendedReport { ssrc: 5, blocks } = second else { panic!("{second:?}") };
-    assert_eq!(blocks.collect::<Vec<_>>(), [parse::Block::Delay(answer)]);
+    let RtcpPacket::ExtendedReport { blocks, .. } = first else {
+        panic!("{first:?}")
+    };
+    assert_eq!(
+        blocks.collect::<Vec<_>>(),
+        [Block::ReferenceTime(0x1234_5678_9abc_def0)]
+    );
+    let RtcpPacket::ExtendedReport { ssrc: 5, blocks } = second else {
+        panic!("{second:?}")
+    };
+    assert_eq!(blocks.collect::<Vec<_>>(), [Block::Delay(answer)]);
 }
 
 #[test]
@@ -55,7 +66,13 @@ fn an_unknown_packet_does_not_cost_the_rest() {
     let packets: Vec<_> = parse(&out).expect("RTCP").collect();
     assert_eq!(
         packets,
-        [RtcpPacket::Other { packet_type: 204, count: 0 }, RtcpPacket::PictureLossIndication { media_ssrc: 5 }]
+        [
+            RtcpPacket::Other {
+                packet_type: 204,
+                count: 0
+            },
+            RtcpPacket::PictureLossIndication { media_ssrc: 5 }
+        ]
     );
 }
 

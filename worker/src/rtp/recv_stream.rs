@@ -62,8 +62,16 @@ struct Evaluated {
 impl RecvStream {
     /// A stream that is about to get its first packet.
     pub fn new(params: RtpStreamParams, now: u64) -> Self {
-        let kind = if params.mime_type.starts_with("audio/") { MediaKind::Audio } else { MediaKind::Video };
-        let rate = if params.use_dtx { RateCounter::new(6000, 100) } else { RateCounter::new(2500, 100) };
+        let kind = if params.mime_type.starts_with("audio/") {
+            MediaKind::Audio
+        } else {
+            MediaKind::Video
+        };
+        let rate = if params.use_dtx {
+            RateCounter::new(6000, 100)
+        } else {
+            RateCounter::new(2500, 100)
+        };
         Self {
             codec: Codec::from_mime_type(&params.mime_type),
             params,
@@ -90,7 +98,10 @@ impl RecvStream {
             SequenceUpdate::Rejected => return false,
             // The sender began anew: so do the figures that are differences.
             SequenceUpdate::Reset => {
-                self.report = Reported { lost: self.report.lost, ..Reported::default() };
+                self.report = Reported {
+                    lost: self.report.lost,
+                    ..Reported::default()
+                };
                 self.evaluated = Evaluated::default();
                 self.jitter = Jitter::new();
             }
@@ -116,7 +127,11 @@ impl RecvStream {
 
     /// When the stream has to be looked at for silence.
     pub fn inactive_at(&self) -> Option<u64> {
-        let patience = if self.params.use_dtx { INACTIVITY_DTX } else { INACTIVITY };
+        let patience = if self.params.use_dtx {
+            INACTIVITY_DTX
+        } else {
+            INACTIVITY
+        };
         self.active.then_some(self.last_packet_at + patience)
     }
 
@@ -154,7 +169,10 @@ impl RecvStream {
         }
         let expected = self.sequence.expected().saturating_sub(self.evaluated.expected);
         let received = self.rate.packets().saturating_sub(self.evaluated.received);
-        self.evaluated = Evaluated { expected: self.sequence.expected(), received: self.rate.packets() };
+        self.evaluated = Evaluated {
+            expected: self.sequence.expected(),
+            received: self.rate.packets(),
+        };
         self.score.push(evaluate_received(expected, received, 0, 0, false))
     }
 
@@ -170,12 +188,9 @@ impl RecvStream {
         let delta_expected = expected.saturating_sub(self.report.expected);
         let delta_received = received.saturating_sub(self.report.received);
         let delta_lost = delta_expected.saturating_sub(delta_received);
-        self.report.fraction = if delta_expected == 0 {
-            0
-        } else {
-            // All lost is 256 / 256: one more than fits.
-            ((256 * delta_lost + delta_expected / 2) / delta_expected).min(255) as u8
-        };
+        // All lost is 256 / 256: one more than fits.
+        let fraction = (256 * delta_lost + delta_expected / 2).checked_div(delta_expected);
+        self.report.fraction = fraction.unwrap_or_default().min(255) as u8;
         self.report.lost = expected.saturating_sub(received) as i64;
         self.report.expected = expected;
         self.report.received = received;
@@ -196,7 +211,11 @@ impl RecvStream {
 
     /// As dumped.
     pub fn dump(&self) -> RtpStreamDump {
-        RtpStreamDump { params: self.params.clone(), score: self.score.value(), rtx_stream: None }
+        RtpStreamDump {
+            params: self.params.clone(),
+            score: self.score.value(),
+            rtx_stream: None,
+        }
     }
 
     /// As in `producer.getStats`.

@@ -33,7 +33,11 @@ pub struct SendStream {
 impl SendStream {
     /// A stream that has not sent anything.
     pub fn new(params: RtpStreamParams, rtx: Option<RtxStreamParams>) -> Self {
-        let kind = if params.mime_type.starts_with("audio/") { MediaKind::Audio } else { MediaKind::Video };
+        let kind = if params.mime_type.starts_with("audio/") {
+            MediaKind::Audio
+        } else {
+            MediaKind::Video
+        };
         Self {
             params,
             rtx,
@@ -54,7 +58,9 @@ impl SendStream {
     /// Counts a packet that was sent.
     pub fn sent(&mut self, timestamp: u32, size: usize, now: u64) {
         self.rate.update(now, size);
-        let newest = self.max_timestamp.is_none_or(|(max, _)| timestamp.wrapping_sub(max) < 0x8000_0000);
+        let newest = self
+            .max_timestamp
+            .is_none_or(|(max, _)| timestamp.wrapping_sub(max) < 0x8000_0000);
         if newest {
             self.max_timestamp = Some((timestamp, now));
         }
@@ -74,7 +80,11 @@ impl SendStream {
     pub fn sender_report(&self, now: u64) -> Option<(u32, u32, u32)> {
         let (timestamp, at) = self.max_timestamp?;
         let elapsed = now.saturating_sub(at).saturating_mul(u64::from(self.params.clock_rate)) / 1_000_000;
-        Some((timestamp.wrapping_add(elapsed as u32), self.rate.packets() as u32, self.rate.bytes() as u32))
+        Some((
+            timestamp.wrapping_add(elapsed as u32),
+            self.rate.packets() as u32,
+            self.rate.bytes() as u32,
+        ))
     }
 
     /// Takes a report of the receiver. True: the score changed.
@@ -100,7 +110,11 @@ impl SendStream {
     /// As dumped.
     pub fn dump(&self) -> RtpStreamDump {
         let rtx_stream = self.rtx.clone().map(|params| RtxStreamDump { params });
-        RtpStreamDump { params: self.params.clone(), score: self.score.value(), rtx_stream }
+        RtpStreamDump {
+            params: self.params.clone(),
+            score: self.score.value(),
+            rtx_stream,
+        }
     }
 
     /// As in `consumer.getStats`.

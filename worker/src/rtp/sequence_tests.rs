@@ -72,9 +72,9 @@ fn memory_is_bounded() {
     let mut mapper = SequenceMapper::<16>::new();
     for value in 0..200_000u32 {
         if value % 2 == 0 {
-            mapper.drop(value as u16)
+            mapper.drop(value as u16);
         } else {
-            assert_eq!(mapper.input(value as u16), Some((value / 2) as u16))
+            assert_eq!(mapper.input(value as u16), Some((value / 2) as u16));
         }
     }
     assert!(mapper.dropped.len() <= 1024);

@@ -33,7 +33,11 @@ impl FrameReader {
     /// The descriptor cannot be polled.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         let fd = fds::poll(fd, Interest::READABLE)?;
-        Ok(Self { fd, codec: FrameCodec::default(), buffer: BytesMut::new() })
+        Ok(Self {
+            fd,
+            codec: FrameCodec::default(),
+            buffer: BytesMut::new(),
+        })
     }
 
     /// The next frame; None when the parent has closed its end, or reading failed.

@@ -14,7 +14,19 @@ use tracing_subscriber::layer::Context;
 
 /// Tags that a parent can choose.
 const TAGS: [&str; 13] = [
-    "info", "ice", "dtls", "rtp", "srtp", "rtcp", "rtx", "bwe", "score", "simulcast", "svc", "sctp", "message",
+    "info",
+    "ice",
+    "dtls",
+    "rtp",
+    "srtp",
+    "rtcp",
+    "rtx",
+    "bwe",
+    "score",
+    "simulcast",
+    "svc",
+    "sctp",
+    "message",
 ];
 /// Longest line in bytes.
 const MAX_LINE: usize = 50_000;
@@ -42,7 +54,11 @@ impl ChannelLog {
 
     /// Replaces the tags; unknown ones are skipped.
     pub fn set_tags(&self, tags: &[String]) {
-        self.state().tags = tags.iter().filter(|tag| TAGS.contains(&tag.as_str())).cloned().collect();
+        self.state().tags = tags
+            .iter()
+            .filter(|tag| TAGS.contains(&tag.as_str()))
+            .cloned()
+            .collect();
     }
 
     /// Takes the frames of lines since the last call.

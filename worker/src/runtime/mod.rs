@@ -95,7 +95,11 @@ async fn serve(settings: &Settings) -> io::Result<()> {
     let started = Instant::now();
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let worker = Rc::new(Worker {
-        engine: RefCell::new(Engine::new(Config { pid, seed, unix_offset: unix.as_micros() as u64 })),
+        engine: RefCell::new(Engine::new(Config {
+            pid,
+            seed,
+            unix_offset: unix.as_micros() as u64,
+        })),
         ports: RefCell::new(UdpPorts::new(settings.rtc_min_port, settings.rtc_max_port)),
         outbox: RefCell::default(),
         buffers: RefCell::default(),
@@ -110,10 +114,17 @@ async fn serve(settings: &Settings) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // Taking them is ignoring them; SIGPIPE is ignored by the standard library.
-    let ignored = [SignalKind::hangup(), SignalKind::alarm(), SignalKind::user_defined1(), SignalKind::user_defined2()]
-        .map(signal);
+    let ignored = [
+        SignalKind::hangup(),
+        SignalKind::alarm(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+    ]
+    .map(signal);
 
-    worker.channel.push(&json::encode_notification(&Notification::Running { pid }));
+    worker
+        .channel
+        .push(&json::encode_notification(&Notification::Running { pid }));
     worker.flush();
     spawn_local(read_requests(Rc::clone(&worker), requests));
     spawn_local(read_payloads(Rc::clone(&worker), payloads));
@@ -121,7 +132,11 @@ async fn serve(settings: &Settings) -> io::Result<()> {
     for payload in [false, true] {
         let worker = Rc::clone(&worker);
         spawn_local(async move {
-            let writer = if payload { &worker.payload_channel } else { &worker.channel };
+            let writer = if payload {
+                &worker.payload_channel
+            } else {
+                &worker.channel
+            };
             writer.run().await;
         });
     }
@@ -142,10 +157,7 @@ impl Worker {
     }
 
     /// Lets the engine work, then sends what it put out.
-    fn step<T>(
-        self: &Rc<Self>,
-        work: impl FnOnce(&mut Engine, u64, &mut UdpPorts, &mut Outbox) -> T,
-    ) -> T {
+    fn step<T>(self: &Rc<Self>, work: impl FnOnce(&mut Engine, u64, &mut UdpPorts, &mut Outbox) -> T) -> T {
         let now = self.now();
         let (result, opened) = {
             let mut engine = self.engine.borrow_mut();
@@ -214,7 +226,8 @@ impl Worker {
                 reason: format!("{} [method:dataConsumer.send]", failure.reason),
                 ..failure
             });
-            self.payload_channel.push(&json::encode_response(&Response { id: *id, result }));
+            self.payload_channel
+                .push(&json::encode_response(&Response { id: *id, result }));
         } else if let Err(failure) = result {
             tracing::error!(target: "message", "{failure}");
         }
@@ -278,7 +291,10 @@ async fn read_payloads(worker: Rc<Worker>, mut frames: FrameReader) {
             }
             Err(PayloadHeaderError::UnknownMethod { id, method }) => {
                 tracing::error!(target: "message", "unknown method '{method}'");
-                let response = Response { id, result: Err(Failure::error("unknown method")) };
+                let response = Response {
+                    id,
+                    result: Err(Failure::error("unknown method")),
+                };
                 worker.payload_channel.push(&json::encode_response(&response));
                 worker.flush();
                 None
@@ -331,12 +347,17 @@ async fn read_socket(worker: Rc<Worker>, Opened { id, endpoint, closed }: Opened
             () = closed.notified() => return,
         }
         let mut buffers = worker.buffers.borrow_mut();
-        let Some(messages) = endpoint.upgrade().map(|endpoint| endpoint.receive(&mut buffers)) else { return };
+        let Some(messages) = endpoint.upgrade().map(|endpoint| endpoint.receive(&mut buffers)) else {
+            return;
+        };
         let Ok(messages) = messages else { continue };
         let mut datagrams = buffers.datagrams(messages);
         loop {
-            let mut batch: SmallVec<[Datagram<'_>; BATCH]> =
-                datagrams.by_ref().take(BATCH).map(|(source, bytes)| Datagram { source, bytes }).collect();
+            let mut batch: SmallVec<[Datagram<'_>; BATCH]> = datagrams
+                .by_ref()
+                .take(BATCH)
+                .map(|(source, bytes)| Datagram { source, bytes })
+                .collect();
             if batch.is_empty() {
                 break;
             }

@@ -32,10 +32,22 @@ pub struct Settings {
     #[arg(long = "rtcMaxPort", require_equals = true, value_parser = port, default_value = "59999", overrides_with = "rtc_max_port")]
     pub rtc_max_port: u16,
     /// DTLS certificate, PEM
-    #[arg(long = "dtlsCertificateFile", require_equals = true, overrides_with = "dtls_certificate_file", num_args = 1)]
+    #[arg(
+        long = "dtlsCertificateFile",
+        value_parser = path,
+        require_equals = true,
+        overrides_with = "dtls_certificate_file",
+        num_args = 1
+    )]
     pub dtls_certificate_file: Option<PathBuf>,
     /// Private key of that certificate, PEM
-    #[arg(long = "dtlsPrivateKeyFile", require_equals = true, overrides_with = "dtls_private_key_file", num_args = 1)]
+    #[arg(
+        long = "dtlsPrivateKeyFile",
+        value_parser = path,
+        require_equals = true,
+        overrides_with = "dtls_private_key_file",
+        num_args = 1
+    )]
     pub dtls_private_key_file: Option<PathBuf>,
     /// Ignored
     #[arg(hide = true)]
@@ -60,7 +72,11 @@ impl Settings {
         let arguments = arguments.map(|argument| {
             rest_is_positional |= argument == "--";
             let one_dash = argument.starts_with('-') && !argument.starts_with("--") && argument.len() > 2;
-            if one_dash && !rest_is_positional { format!("-{argument}") } else { argument }
+            if one_dash && !rest_is_positional {
+                format!("-{argument}")
+            } else {
+                argument
+            }
         });
         let settings = match Self::try_parse_from(std::iter::once("worker".to_owned()).chain(arguments)) {
             Ok(settings) => settings,
@@ -85,7 +101,10 @@ impl Settings {
         if self.dtls_certificate_file.is_some() != self.dtls_private_key_file.is_some() {
             return Err("dtlsCertificateFile and dtlsPrivateKeyFile must be given together".to_owned());
         }
-        for file in [&self.dtls_certificate_file, &self.dtls_private_key_file].into_iter().flatten() {
+        for file in [&self.dtls_certificate_file, &self.dtls_private_key_file]
+            .into_iter()
+            .flatten()
+        {
             if !file.is_file() || std::fs::File::open(file).is_err() {
                 return Err(format!("cannot read {}", file.display()));
             }
@@ -98,6 +117,11 @@ fn log_level(value: &str) -> Result<LogLevel, String> {
     LogLevel::from_name(value).ok_or_else(|| format!("invalid value '{value}' for logLevel"))
 }
 
+/// Empty is a value too: it means "not given".
+fn path(value: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(PathBuf::from(value))
+}
+
 /// Leading blanks, a sign and trailing text are tolerated; what does not fit a port is an error.
 fn port(value: &str) -> Result<u16, String> {
     let number = value.trim_start();
@@ -107,7 +131,9 @@ fn port(value: &str) -> Result<u16, String> {
     };
     let end = digits.bytes().take_while(u8::is_ascii_digit).count();
     let digits = digits.get(..end).unwrap_or_default();
-    let number: i32 = format!("{sign}{digits}").parse().map_err(|_| format!("'{value}' is not a port"))?;
+    let number: i32 = format!("{sign}{digits}")
+        .parse()
+        .map_err(|_| format!("'{value}' is not a port"))?;
     // Wraps as clients know it: 65536 is 0, which is then below the minimum.
     Ok(number as u16)
 }
@@ -130,8 +156,20 @@ mod tests {
 
     #[test]
     fn both_libraries_are_understood() {
-        let node = ["--logLevel=warn", "--logTag=info", "--logTag=ice", "--rtcMinPort=40000", "--rtcMaxPort=49999"];
-        let go = ["--logLevel=WARN", "--logTags=info", "--logTags=ice", "-rtcMinPort=40000", "--rtcMaxP=49999"];
+        let node = [
+            "--logLevel=warn",
+            "--logTag=info",
+            "--logTag=ice",
+            "--rtcMinPort=40000",
+            "--rtcMaxPort=49999",
+        ];
+        let go = [
+            "--logLevel=WARN",
+            "--logTags=info",
+            "--logTags=ice",
+            "-rtcMinPort=40000",
+            "--rtcMaxP=49999",
+        ];
         for arguments in [node, go] {
             let settings = accepted(&arguments);
             assert_eq!(settings.log_level, LogLevel::Warn);
@@ -142,7 +180,14 @@ mod tests {
 
     #[test]
     fn the_last_value_wins_and_positional_arguments_are_ignored() {
-        let settings = accepted(&["here", "--rtcMinPort=1", "--rtcMinPort= 2x", "--dtlsCertificateFile=", "--", "-x"]);
+        let settings = accepted(&[
+            "here",
+            "--rtcMinPort=1",
+            "--rtcMinPort= 2x",
+            "--dtlsCertificateFile=",
+            "--",
+            "-x",
+        ]);
         assert_eq!(settings.rtc_min_port, 2);
         assert_eq!(settings.dtls_certificate_file, None);
     }
@@ -158,7 +203,10 @@ mod tests {
             &["--rtcMinPort"],
             &["--unknown=1"],
             &["--dtlsCertificateFile=/nowhere.pem"],
-            &["--dtlsCertificateFile=/nowhere.pem", "--dtlsPrivateKeyFile=/nowhere.pem"],
+            &[
+                "--dtlsCertificateFile=/nowhere.pem",
+                "--dtlsPrivateKeyFile=/nowhere.pem",
+            ],
         ] {
             assert!(matches!(parse(arguments), Parsed::Wrong(_)), "{arguments:?}");
         }

@@ -40,7 +40,10 @@ impl Endpoint {
         let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
         let socket = std::net::UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        Ok(Self { socket: UdpSocket::from_std(socket)?, state })
+        Ok(Self {
+            socket: UdpSocket::from_std(socket)?,
+            state,
+        })
     }
 
     /// Receives what is there, as far as `buffers` hold it.
@@ -58,7 +61,9 @@ impl Endpoint {
     }
 
     fn send(&self, run: &Run, arena: &[u8]) -> io::Result<()> {
-        let Some(contents) = arena.get(run.start..run.start + run.length) else { return Ok(()) };
+        let Some(contents) = arena.get(run.start..run.start + run.length) else {
+            return Ok(());
+        };
         let limit = self.state.max_gso_segments().max(1) * run.segment;
         for contents in contents.chunks(limit) {
             let transmit = Transmit {
@@ -84,17 +89,26 @@ pub struct ReceiveBuffers {
 
 impl Default for ReceiveBuffers {
     fn default() -> Self {
-        Self { bytes: vec![0; MESSAGE_BUFFER * BATCH_SIZE], metas: [RecvMeta::default(); BATCH_SIZE] }
+        Self {
+            bytes: vec![0; MESSAGE_BUFFER * BATCH_SIZE],
+            metas: [RecvMeta::default(); BATCH_SIZE],
+        }
     }
 }
 
 impl ReceiveBuffers {
     /// The datagrams of the first `messages` messages; the kernel may have joined several in one.
     pub fn datagrams(&mut self, messages: usize) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
-        self.bytes.chunks_mut(MESSAGE_BUFFER).zip(&self.metas).take(messages).flat_map(|(bytes, meta)| {
-            let bytes = bytes.get_mut(..meta.len).unwrap_or_default();
-            bytes.chunks_mut(meta.stride.max(1)).map(|datagram| (meta.addr, datagram))
-        })
+        self.bytes
+            .chunks_mut(MESSAGE_BUFFER)
+            .zip(&self.metas)
+            .take(messages)
+            .flat_map(|(bytes, meta)| {
+                let bytes = bytes.get_mut(..meta.len).unwrap_or_default();
+                bytes
+                    .chunks_mut(meta.stride.max(1))
+                    .map(|datagram| (meta.addr, datagram))
+            })
     }
 }
 
@@ -155,12 +169,16 @@ impl UdpPorts {
             }
         }
         let (min, max) = (self.min_port, self.max_port);
-        Err(BindError(format!("no free port between {min} and {max} on {ip}: widen rtcMinPort and rtcMaxPort")))
+        Err(BindError(format!(
+            "no free port between {min} and {max} on {ip}: widen rtcMinPort and rtcMaxPort"
+        )))
     }
 }
 
 fn bind_error(ip: IpAddr, port: u16, error: &io::Error) -> BindError {
-    BindError(format!("port bind failed: {error} [transport:udp, ip:'{ip}', port:{port}]"))
+    BindError(format!(
+        "port bind failed: {error} [transport:udp, ip:'{ip}', port:{port}]"
+    ))
 }
 
 impl Ports for UdpPorts {
@@ -170,12 +188,19 @@ impl Ports for UdpPorts {
         } else {
             Endpoint::open(SocketAddr::new(ip, port)).map_err(|error| bind_error(ip, port, &error))?
         };
-        let address = endpoint.socket.local_addr().map_err(|error| bind_error(ip, port, &error))?;
+        let address = endpoint
+            .socket
+            .local_addr()
+            .map_err(|error| bind_error(ip, port, &error))?;
         let id = SocketId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
         let endpoint = Rc::new(endpoint);
         let closed = Rc::new(Notify::new());
-        self.opened.push(Opened { id, endpoint: Rc::downgrade(&endpoint), closed: Rc::clone(&closed) });
+        self.opened.push(Opened {
+            id,
+            endpoint: Rc::downgrade(&endpoint),
+            closed: Rc::clone(&closed),
+        });
         self.endpoints.insert(id, (endpoint, closed));
         Ok((id, address))
     }
@@ -188,7 +213,9 @@ impl Ports for UdpPorts {
 
     fn transmit(&mut self, runs: &[Run], arena: &[u8]) {
         for run in runs {
-            let Some((endpoint, _)) = self.endpoints.get(&run.socket) else { continue };
+            let Some((endpoint, _)) = self.endpoints.get(&run.socket) else {
+                continue;
+            };
             if endpoint.send(run, arena).is_err() {
                 self.unsent += run.length.div_ceil(run.segment.max(1)) as u64;
             }

@@ -119,8 +119,9 @@ fn data(command: &Command) -> Value {
     match command {
         Command::WorkerUpdateSettings(arguments) => of(arguments),
         Command::WorkerCreateWebRtcServer(arguments) => of(arguments),
-        Command::RouterCreateWebRtcTransport(arguments)
-        | Command::RouterCreateWebRtcTransportWithServer(arguments) => of(arguments),
+        Command::RouterCreateWebRtcTransport(arguments) | Command::RouterCreateWebRtcTransportWithServer(arguments) => {
+            of(arguments)
+        }
         Command::RouterCreatePlainTransport(arguments) => of(arguments),
         Command::RouterCreatePipeTransport(arguments) => of(arguments),
         Command::RouterCreateDirectTransport(arguments) => of(arguments),
@@ -164,8 +165,14 @@ fn response(fields: Fields<'_>) -> Option<(u32, Result<Data, Failure>)> {
     if fields.truth("accepted") == Some(true) {
         return Some((id, Ok(Data(fields.get("data").cloned().unwrap_or_default()))));
     }
-    let kind = if fields.str("error") == Some("TypeError") { FailureKind::TypeError } else { FailureKind::Error };
-    let reason = fields.text("reason").unwrap_or_else(|| "neither accepted nor refused".to_owned());
+    let kind = if fields.str("error") == Some("TypeError") {
+        FailureKind::TypeError
+    } else {
+        FailureKind::Error
+    };
+    let reason = fields
+        .text("reason")
+        .unwrap_or_else(|| "neither accepted nor refused".to_owned());
     Some((id, Err(Failure { kind, reason })))
 }
 
@@ -190,7 +197,11 @@ pub fn decode_incoming(frame: &[u8]) -> Result<Incoming, IncomingError> {
     let (Some(target_id), Some(event)) = (target_id(fields), fields.text("event")) else {
         return Err(IncomingError::Unknown);
     };
-    Ok(Incoming::Notification { target_id, event, data: Data(fields.get("data").cloned().unwrap_or_default()) })
+    Ok(Incoming::Notification {
+        target_id,
+        event,
+        data: Data(fields.get("data").cloned().unwrap_or_default()),
+    })
 }
 
 /// Reads a header frame of the PayloadChannel.
@@ -207,7 +218,10 @@ pub fn decode_incoming_payload(frame: &[u8]) -> Result<IncomingPayload, Incoming
         Some("rtp") => PayloadEvent::Rtp,
         Some("rtcp") => PayloadEvent::Rtcp,
         Some("message") => {
-            let ppid = fields.object("data").and_then(|data| data.uint("ppid")).unwrap_or_default();
+            let ppid = fields
+                .object("data")
+                .and_then(|data| data.uint("ppid"))
+                .unwrap_or_default();
             PayloadEvent::Message { ppid: ppid as u32 }
         }
         _ => return Err(IncomingError::Unknown),

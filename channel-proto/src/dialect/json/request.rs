@@ -78,7 +78,10 @@ pub fn decode_request(frame: &[u8]) -> Result<Request, RequestError> {
     let data = Fields::of(envelope.get("data"));
     let mut target = target(Fields::of(envelope.get("internal")));
     let Some(command) = command(method, data, &mut target) else {
-        return Err(RequestError::UnknownMethod { id, method: method.to_owned() });
+        return Err(RequestError::UnknownMethod {
+            id,
+            method: method.to_owned(),
+        });
     };
     Ok(Request { id, target, command })
 }
@@ -95,14 +98,19 @@ pub fn decode_payload_header(frame: &[u8]) -> Result<PayloadCommand, PayloadHead
     if let (Some(id), Some(method)) = (envelope.uint("id"), envelope.str("method")) {
         return match method {
             "dataConsumer.send" => Ok(PayloadCommand::DataConsumerSend(id as u32, target, ppid(data))),
-            _ => Err(PayloadHeaderError::UnknownMethod { id: id as u32, method: method.to_owned() }),
+            _ => Err(PayloadHeaderError::UnknownMethod {
+                id: id as u32,
+                method: method.to_owned(),
+            }),
         };
     }
     match envelope.str("event") {
         Some("producer.send") => Ok(PayloadCommand::ProducerSend(target)),
         Some("transport.sendRtcp") => Ok(PayloadCommand::TransportSendRtcp(target)),
         Some("dataProducer.send") => Ok(PayloadCommand::DataProducerSend(target, ppid(data))),
-        Some(event) => Err(PayloadHeaderError::UnknownEvent { event: event.to_owned() }),
+        Some(event) => Err(PayloadHeaderError::UnknownEvent {
+            event: event.to_owned(),
+        }),
         None => Err(PayloadHeaderError::NotAMessage),
     }
 }
@@ -159,9 +167,13 @@ fn command(method: &str, data: Fields<'_>, target: &mut Target) -> Option<Comman
         "router.createPlainTransport" => Command::RouterCreatePlainTransport(create_plain_transport(data)),
         "router.createPipeTransport" => Command::RouterCreatePipeTransport(create_pipe_transport(data)),
         "router.createDirectTransport" => Command::RouterCreateDirectTransport(create_direct_transport(data)),
-        "router.createActiveSpeakerObserver" => Command::RouterCreateActiveSpeakerObserver(
-            number(data, "interval").map(|interval| CreateActiveSpeakerObserver { interval: interval as u16 }),
-        ),
+        "router.createActiveSpeakerObserver" => {
+            Command::RouterCreateActiveSpeakerObserver(number(data, "interval").map(|interval| {
+                CreateActiveSpeakerObserver {
+                    interval: interval as u16,
+                }
+            }))
+        }
         "router.createAudioLevelObserver" => Command::RouterCreateAudioLevelObserver(audio_level_observer(data)),
         "transport.close" => Command::TransportClose,
         "transport.dump" => Command::TransportDump,
@@ -197,9 +209,13 @@ fn command(method: &str, data: Fields<'_>, target: &mut Target) -> Option<Comman
         "dataConsumer.dump" => Command::DataConsumerDump,
         "dataConsumer.getStats" => Command::DataConsumerGetStats,
         "dataConsumer.getBufferedAmount" => Command::DataConsumerGetBufferedAmount,
-        "dataConsumer.setBufferedAmountLowThreshold" => Command::DataConsumerSetBufferedAmountLowThreshold(
-            data.need_uint("threshold").map(|threshold| BufferedAmountLowThreshold { threshold: threshold as u32 }),
-        ),
+        "dataConsumer.setBufferedAmountLowThreshold" => {
+            Command::DataConsumerSetBufferedAmountLowThreshold(data.need_uint("threshold").map(|threshold| {
+                BufferedAmountLowThreshold {
+                    threshold: threshold as u32,
+                }
+            }))
+        }
         "rtpObserver.close" => Command::RtpObserverClose,
         "rtpObserver.pause" => Command::RtpObserverPause,
         "rtpObserver.resume" => Command::RtpObserverResume,
@@ -210,7 +226,9 @@ fn command(method: &str, data: Fields<'_>, target: &mut Target) -> Option<Comman
 }
 
 fn observed_producer(data: Fields<'_>, target: &Target) -> ObservedProducer {
-    ObservedProducer { producer_id: data.text("producerId").or_else(|| target.producer_id.clone()) }
+    ObservedProducer {
+        producer_id: data.text("producerId").or_else(|| target.producer_id.clone()),
+    }
 }
 
 fn update_settings(data: Fields<'_>) -> Arguments<UpdateSettings> {
@@ -222,7 +240,10 @@ fn update_settings(data: Fields<'_>) -> Arguments<UpdateSettings> {
         },
     };
     let texts = |values: &Vec<Value>| values.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    Ok(UpdateSettings { log_level, log_tags: data.array("logTags").map(texts) })
+    Ok(UpdateSettings {
+        log_level,
+        log_tags: data.array("logTags").map(texts),
+    })
 }
 
 fn announced_ip(fields: Fields<'_>) -> Arguments<Option<String>> {
@@ -234,7 +255,10 @@ fn announced_ip(fields: Fields<'_>) -> Arguments<Option<String>> {
 }
 
 fn listen_ip(fields: Fields<'_>) -> Arguments<ListenIp> {
-    Ok(ListenIp { ip: fields.ip("ip")?, announced_ip: announced_ip(fields)? })
+    Ok(ListenIp {
+        ip: fields.ip("ip")?,
+        announced_ip: announced_ip(fields)?,
+    })
 }
 
 /// 1 to 8 entries.
@@ -258,18 +282,26 @@ fn create_web_rtc_server(data: Fields<'_>) -> Arguments<CreateWebRtcServer> {
         };
         let ListenIp { ip, announced_ip } = listen_ip(entry)?;
         let port = entry.strict_uint("port")?.unwrap_or_default() as u16;
-        Ok(ListenInfo { protocol, ip, announced_ip, port })
+        Ok(ListenInfo {
+            protocol,
+            ip,
+            announced_ip,
+            port,
+        })
     })?;
     Ok(CreateWebRtcServer { listen_infos })
 }
 
 fn transport_options(data: Fields<'_>) -> Arguments<TransportOptions> {
-    let initial_available_outgoing_bitrate =
-        data.strict_uint("initialAvailableOutgoingBitrate")?.map(|bitrate| bitrate as u32);
+    let initial_available_outgoing_bitrate = data
+        .strict_uint("initialAvailableOutgoingBitrate")?
+        .map(|bitrate| bitrate as u32);
     let sctp = if data.truth("enableSctp") == Some(true) {
         let streams = data.need_object("numSctpStreams")?;
-        let num_sctp_streams =
-            NumSctpStreams { os: streams.need_uint("OS")? as u16, mis: streams.need_uint("MIS")? as u16 };
+        let num_sctp_streams = NumSctpStreams {
+            os: streams.need_uint("OS")? as u16,
+            mis: streams.need_uint("MIS")? as u16,
+        };
         let max_sctp_message_size = data.need_uint("maxSctpMessageSize")?;
         let sctp_send_buffer_size = data.strict_uint("sctpSendBufferSize")?.unwrap_or(262_144);
         if sctp_send_buffer_size > 268_435_456 {
@@ -286,7 +318,10 @@ fn transport_options(data: Fields<'_>) -> Arguments<TransportOptions> {
     } else {
         None
     };
-    Ok(TransportOptions { initial_available_outgoing_bitrate, sctp })
+    Ok(TransportOptions {
+        initial_available_outgoing_bitrate,
+        sctp,
+    })
 }
 
 fn port(data: Fields<'_>) -> Arguments<Option<u16>> {
@@ -300,7 +335,11 @@ fn create_web_rtc_transport(data: Fields<'_>, own_sockets: bool) -> Arguments<Cr
         enable_tcp: data.strict_bool("enableTcp", false)?,
         prefer_udp: data.strict_bool("preferUdp", false)?,
         prefer_tcp: data.strict_bool("preferTcp", false)?,
-        listen_ips: if own_sockets { listeners(data, "listenIps", listen_ip)? } else { Vec::new() },
+        listen_ips: if own_sockets {
+            listeners(data, "listenIps", listen_ip)?
+        } else {
+            Vec::new()
+        },
         port: if own_sockets { port(data)? } else { None },
         options,
     })
@@ -320,11 +359,23 @@ fn create_plain_transport(data: Fields<'_>) -> Arguments<CreatePlainTransport> {
     let enable_srtp = data.truth("enableSrtp").unwrap_or(false);
     let srtp_crypto_suite = if enable_srtp {
         let name = data.str("srtpCryptoSuite");
-        Some(suite(name, "missing srtpCryptoSuite)", "invalid/unsupported srtpCryptoSuite")?)
+        Some(suite(
+            name,
+            "missing srtpCryptoSuite)",
+            "invalid/unsupported srtpCryptoSuite",
+        )?)
     } else {
         None
     };
-    Ok(CreatePlainTransport { listen_ip, port, rtcp_mux, comedia, enable_srtp, srtp_crypto_suite, options })
+    Ok(CreatePlainTransport {
+        listen_ip,
+        port,
+        rtcp_mux,
+        comedia,
+        enable_srtp,
+        srtp_crypto_suite,
+        options,
+    })
 }
 
 fn create_pipe_transport(data: Fields<'_>) -> Arguments<CreatePipeTransport> {
@@ -350,11 +401,16 @@ fn create_direct_transport(data: Fields<'_>) -> Arguments<CreateDirectTransport>
     if direct && data.truth("enableSctp") == Some(true) {
         return invalid("cannot enable SCTP in a direct Transport");
     }
-    Ok(CreateDirectTransport { direct, max_message_size: if direct { max_message_size } else { 262_144 } })
+    Ok(CreateDirectTransport {
+        direct,
+        max_message_size: if direct { max_message_size } else { 262_144 },
+    })
 }
 
 fn number(data: Fields<'_>, key: &str) -> Arguments<f64> {
-    data.get(key).and_then(Value::as_f64).map_or_else(|| invalid(format!("missing {key}")), Ok)
+    data.get(key)
+        .and_then(Value::as_f64)
+        .map_or_else(|| invalid(format!("missing {key}")), Ok)
 }
 
 fn audio_level_observer(data: Fields<'_>) -> Arguments<CreateAudioLevelObserver> {
@@ -383,19 +439,26 @@ fn connect(data: Fields<'_>) -> Connect {
         }
     }
     Connect {
-        dtls_parameters: field(data, "dtlsParameters", || dtls_parameters(data.need_object("dtlsParameters")?)),
+        dtls_parameters: field(data, "dtlsParameters", || {
+            dtls_parameters(data.need_object("dtlsParameters")?)
+        }),
         srtp_parameters: field(data, "srtpParameters", || {
             let Some(fields) = data.object("srtpParameters") else {
                 return invalid("missing srtpParameters (SRTP enabled)");
             };
             let name = fields.str("cryptoSuite");
-            let (missing, unknown) =
-                ("missing srtpParameters.cryptoSuite)", "invalid/unsupported srtpParameters.cryptoSuite");
+            let (missing, unknown) = (
+                "missing srtpParameters.cryptoSuite)",
+                "invalid/unsupported srtpParameters.cryptoSuite",
+            );
             let crypto_suite = suite(name, missing, unknown)?;
             let Some(key_base64) = fields.text("keyBase64") else {
                 return invalid("missing srtpParameters.keyBase64)");
             };
-            Ok(SrtpParameters { crypto_suite, key_base64 })
+            Ok(SrtpParameters {
+                crypto_suite,
+                key_base64,
+            })
         }),
         ip: field(data, "ip", || data.ip("ip")),
         port: field(data, "port", || Ok(data.need_uint("port")? as u16)),
@@ -420,7 +483,9 @@ fn dtls_parameters(fields: Fields<'_>) -> Arguments<DtlsParameters> {
         Some(_) => return invalid("invalid fingerprint.algorithm value"),
         None => return invalid("missing fingerprint.algorithm"),
     };
-    let Some(value) = first.text("value") else { return invalid("missing fingerprint.value") };
+    let Some(value) = first.text("value") else {
+        return invalid("missing fingerprint.value");
+    };
     let role = match fields.get("role").map(Value::as_str) {
         None => DtlsRole::Auto,
         Some(Some("auto")) => DtlsRole::Auto,
@@ -428,11 +493,16 @@ fn dtls_parameters(fields: Fields<'_>) -> Arguments<DtlsParameters> {
         Some(Some("server")) => DtlsRole::Server,
         Some(_) => return invalid("invalid dtlsParameters.role"),
     };
-    Ok(DtlsParameters { role, fingerprints: vec![DtlsFingerprint { algorithm, value }] })
+    Ok(DtlsParameters {
+        role,
+        fingerprints: vec![DtlsFingerprint { algorithm, value }],
+    })
 }
 
 fn max_bitrate(data: Fields<'_>) -> Arguments<MaxBitrate> {
-    Ok(MaxBitrate { bitrate: data.need_uint("bitrate")? as u32 })
+    Ok(MaxBitrate {
+        bitrate: data.need_uint("bitrate")? as u32,
+    })
 }
 
 fn produce(data: Fields<'_>) -> Arguments<Produce> {
@@ -440,10 +510,19 @@ fn produce(data: Fields<'_>) -> Arguments<Produce> {
     let rtp_parameters = rtp::rtp_parameters(data)?;
     producer_type(&rtp_parameters)?;
     let rtp_mapping = rtp::rtp_mapping(data, &rtp_parameters)?;
-    let delay = data.get("keyFrameRequestDelay").and_then(Value::as_i64).unwrap_or_default();
+    let delay = data
+        .get("keyFrameRequestDelay")
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
     let key_frame_request_delay = delay as u32;
     let paused = data.truth("paused").unwrap_or(false);
-    Ok(Produce { kind, rtp_parameters, rtp_mapping, key_frame_request_delay, paused })
+    Ok(Produce {
+        kind,
+        rtp_parameters,
+        rtp_mapping,
+        key_frame_request_delay,
+        paused,
+    })
 }
 
 fn consume(data: Fields<'_>) -> Arguments<Consume> {
@@ -479,7 +558,12 @@ fn consume(data: Fields<'_>) -> Arguments<Consume> {
     let (spatial, temporal) = first.map_or((1, 1), |first| (first.spatial_layers(), first.temporal_layers()));
     let codec = first
         .and_then(|first| first.codec_payload_type)
-        .and_then(|payload_type| rtp_parameters.codecs.iter().find(|codec| codec.payload_type == payload_type))
+        .and_then(|payload_type| {
+            rtp_parameters
+                .codecs
+                .iter()
+                .find(|codec| codec.payload_type == payload_type)
+        })
         .map(|codec| codec.mime_type.as_str())
         .unwrap_or_default();
     let count = consumable_rtp_encodings.len();
@@ -504,17 +588,29 @@ fn consume(data: Fields<'_>) -> Arguments<Consume> {
     }
     let layered = matches!(consumer_type, ConsumerType::Simulcast | ConsumerType::Svc);
     let preferred_layers = match data.object("preferredLayers").filter(|_| layered) {
-        Some(fields) => Some(layers(fields).map_err(|_| InvalidArguments::new("missing preferredLayers.spatialLayer"))?),
+        Some(fields) => {
+            Some(layers(fields).map_err(|_| InvalidArguments::new("missing preferredLayers.spatialLayer"))?)
+        }
         None => None,
     };
     let paused = data.truth("paused").unwrap_or(false);
-    Ok(Consume { kind, rtp_parameters, consumer_type, consumable_rtp_encodings, paused, preferred_layers })
+    Ok(Consume {
+        kind,
+        rtp_parameters,
+        consumer_type,
+        consumable_rtp_encodings,
+        paused,
+        preferred_layers,
+    })
 }
 
 fn layers(fields: Fields<'_>) -> Arguments<ConsumerLayers> {
     let clamp = |layer: u64| layer.min(i16::MAX as u64) as i16;
     let spatial_layer = clamp(fields.need_uint("spatialLayer")?);
-    Ok(ConsumerLayers { spatial_layer, temporal_layer: fields.uint("temporalLayer").map(clamp) })
+    Ok(ConsumerLayers {
+        spatial_layer,
+        temporal_layer: fields.uint("temporalLayer").map(clamp),
+    })
 }
 
 fn priority(data: Fields<'_>) -> Arguments<SetPriority> {
@@ -524,7 +620,9 @@ fn priority(data: Fields<'_>) -> Arguments<SetPriority> {
     if !(1.0..256.0).contains(&priority) {
         return invalid("wrong priority (must be between 1 and 255)");
     }
-    Ok(SetPriority { priority: priority as u8 })
+    Ok(SetPriority {
+        priority: priority as u8,
+    })
 }
 
 fn produce_data(data: Fields<'_>) -> Arguments<ProduceData> {
@@ -538,7 +636,12 @@ fn produce_data(data: Fields<'_>) -> Arguments<ProduceData> {
         DataType::Sctp => Some(sctp_stream_parameters(data.need_object("sctpStreamParameters")?)?),
     };
     let text = |key: &str| data.text(key).unwrap_or_default();
-    Ok(ProduceData { data_type, sctp_stream_parameters, label: text("label"), protocol: text("protocol") })
+    Ok(ProduceData {
+        data_type,
+        sctp_stream_parameters,
+        label: text("label"),
+        protocol: text("protocol"),
+    })
 }
 
 fn sctp_stream_parameters(fields: Fields<'_>) -> Arguments<SctpStreamParameters> {
@@ -557,11 +660,24 @@ fn sctp_stream_parameters(fields: Fields<'_>) -> Arguments<SctpStreamParameters>
         Some(ordered) => ordered && !limited,
         None => !limited,
     };
-    Ok(SctpStreamParameters { stream_id, ordered, max_packet_life_time, max_retransmits })
+    Ok(SctpStreamParameters {
+        stream_id,
+        ordered,
+        max_packet_life_time,
+        max_retransmits,
+    })
 }
 
 fn trace_event_types(data: Fields<'_>) -> Arguments<TraceEventTypes> {
-    let Some(types) = data.array("types") else { return invalid("wrong types (not an array)") };
-    let text = |value: &Value| value.as_str().map_or_else(|| invalid("wrong type (not a string)"), |t| Ok(t.to_owned()));
-    Ok(TraceEventTypes { types: types.iter().map(text).collect::<Arguments<_>>()? })
+    let Some(types) = data.array("types") else {
+        return invalid("wrong types (not an array)");
+    };
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| invalid("wrong type (not a string)"), |t| Ok(t.to_owned()))
+    };
+    Ok(TraceEventTypes {
+        types: types.iter().map(text).collect::<Arguments<_>>()?,
+    })
 }

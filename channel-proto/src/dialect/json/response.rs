@@ -27,10 +27,16 @@ pub fn encode_response(response: &Response) -> Vec<u8> {
     }
     let id = response.id;
     match &response.result {
-        Ok(reply) => {
-            frame(&Accepted { accepted: true, data: Some(reply).filter(|reply| **reply != Reply::None), id })
-        }
-        Err(failure) => frame(&Refused { error: failure.kind, id, reason: &failure.reason }),
+        Ok(reply) => frame(&Accepted {
+            accepted: true,
+            data: Some(reply).filter(|reply| **reply != Reply::None),
+            id,
+        }),
+        Err(failure) => frame(&Refused {
+            error: failure.kind,
+            id,
+            reason: &failure.reason,
+        }),
     }
 }
 
@@ -50,7 +56,10 @@ pub fn encode_notification(notification: &Notification) -> Vec<u8> {
         target_id: &'a str,
     }
     match notification {
-        Notification::Running { pid } => frame(&Running { event: "running", target_id: *pid }),
+        Notification::Running { pid } => frame(&Running {
+            event: "running",
+            target_id: *pid,
+        }),
         Notification::Entity { target_id, event } => frame(&Entity { event, target_id }),
     }
 }
@@ -74,5 +83,9 @@ pub fn encode_payload_notification(notification: &PayloadNotification) -> Vec<u8
         PayloadEvent::Rtcp => ("rtcp", None),
         PayloadEvent::Message { ppid } => ("message", Some(Ppid { ppid })),
     };
-    frame(&Header { data, event, target_id: &notification.target_id })
+    frame(&Header {
+        data,
+        event,
+        target_id: &notification.target_id,
+    })
 }

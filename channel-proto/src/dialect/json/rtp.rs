@@ -13,8 +13,27 @@ use crate::rtp_parameters::{
 
 /// Canonical spelling of the subtypes that are known.
 const SUBTYPES: [&str; 21] = [
-    "opus", "multiopus", "PCMA", "PCMU", "ISAC", "G722", "iLBC", "SILK", "VP8", "VP9", "H264", "H264-SVC", "X-H264UC",
-    "H265", "CN", "telephone-event", "rtx", "ulpfec", "flexfec", "x-ulpfecuc", "red",
+    "opus",
+    "multiopus",
+    "PCMA",
+    "PCMU",
+    "ISAC",
+    "G722",
+    "iLBC",
+    "SILK",
+    "VP8",
+    "VP9",
+    "H264",
+    "H264-SVC",
+    "X-H264UC",
+    "H265",
+    "CN",
+    "telephone-event",
+    "rtx",
+    "ulpfec",
+    "flexfec",
+    "x-ulpfecuc",
+    "red",
 ];
 
 pub(super) fn kind(data: Fields<'_>) -> Arguments<MediaKind> {
@@ -32,12 +51,18 @@ pub(super) fn rtp_parameters(data: Fields<'_>) -> Arguments<RtpParameters> {
         return invalid("empty mid");
     }
     let codecs = fields.need_array("codecs")?;
-    let codecs = codecs.iter().map(|codec| self::codec(Fields::entry(codec)?)).collect::<Arguments<Vec<_>>>()?;
+    let codecs = codecs
+        .iter()
+        .map(|codec| self::codec(Fields::entry(codec)?))
+        .collect::<Arguments<Vec<_>>>()?;
     if codecs.is_empty() {
         return invalid("empty codecs");
     }
     let encodings = fields.need_array("encodings")?;
-    let mut encodings = encodings.iter().map(|value| encoding(Fields::entry(value)?)).collect::<Arguments<Vec<_>>>()?;
+    let mut encodings = encodings
+        .iter()
+        .map(|value| encoding(Fields::entry(value)?))
+        .collect::<Arguments<Vec<_>>>()?;
     if encodings.is_empty() {
         return invalid("empty encodings");
     }
@@ -53,7 +78,13 @@ pub(super) fn rtp_parameters(data: Fields<'_>) -> Arguments<RtpParameters> {
     });
     check_codecs(&codecs)?;
     check_encodings(&codecs, &mut encodings)?;
-    Ok(RtpParameters { mid, codecs, header_extensions, encodings, rtcp })
+    Ok(RtpParameters {
+        mid,
+        codecs,
+        header_extensions,
+        encodings,
+        rtcp,
+    })
 }
 
 fn codec(fields: Fields<'_>) -> Arguments<RtpCodecParameters> {
@@ -67,11 +98,21 @@ fn codec(fields: Fields<'_>) -> Arguments<RtpCodecParameters> {
         .map(|value| {
             let fields = Fields::entry(value)?;
             let parameter = fields.text("parameter").unwrap_or_default();
-            Ok(RtcpFeedback { kind: fields.need_str("type")?.to_owned(), parameter })
+            Ok(RtcpFeedback {
+                kind: fields.need_str("type")?.to_owned(),
+                parameter,
+            })
         })
         .collect::<Arguments<Vec<_>>>()?;
     let parameters = parameters(fields);
-    let codec = RtpCodecParameters { mime_type, payload_type, clock_rate, channels, parameters, rtcp_feedback };
+    let codec = RtpCodecParameters {
+        mime_type,
+        payload_type,
+        clock_rate,
+        channels,
+        parameters,
+        rtcp_feedback,
+    };
     if codec.is_rtx() && codec.integer_parameter("apt").is_none_or(|apt| apt < 0) {
         return invalid("missing apt parameter in RTX codec");
     }
@@ -94,7 +135,9 @@ fn canonical_mime_type(text: &str) -> Arguments<String> {
 
 /// Booleans, whole numbers, fractions, texts and non-empty lists of whole numbers; the rest is dropped.
 fn parameters(fields: Fields<'_>) -> BTreeMap<String, ParameterValue> {
-    let Some(map) = fields.get("parameters").and_then(Value::as_object) else { return BTreeMap::new() };
+    let Some(map) = fields.get("parameters").and_then(Value::as_object) else {
+        return BTreeMap::new();
+    };
     let read = |value: &Value| match value {
         Value::Bool(value) => Some(ParameterValue::Bool(*value)),
         Value::Number(number) => match number.as_i64() {
@@ -102,12 +145,16 @@ fn parameters(fields: Fields<'_>) -> BTreeMap<String, ParameterValue> {
             None => number.as_f64().map(ParameterValue::Float),
         },
         Value::String(text) => Some(ParameterValue::String(text.clone())),
-        Value::Array(values) if !values.is_empty() => {
-            values.iter().map(Value::as_i64).collect::<Option<Vec<_>>>().map(ParameterValue::Integers)
-        }
+        Value::Array(values) if !values.is_empty() => values
+            .iter()
+            .map(Value::as_i64)
+            .collect::<Option<Vec<_>>>()
+            .map(ParameterValue::Integers),
         _ => None,
     };
-    map.iter().filter_map(|(key, value)| Some((key.clone(), read(value)?))).collect()
+    map.iter()
+        .filter_map(|(key, value)| Some((key.clone(), read(value)?)))
+        .collect()
 }
 
 pub(super) fn encoding(fields: Fields<'_>) -> Arguments<RtpEncodingParameters> {
@@ -122,7 +169,10 @@ pub(super) fn encoding(fields: Fields<'_>) -> Arguments<RtpEncodingParameters> {
             ssrc: rtx.uint("ssrc").map(|ssrc| ssrc as u32).filter(|ssrc| *ssrc != 0),
         }),
         max_bitrate: uint("maxBitrate"),
-        max_framerate: fields.get("maxFramerate").and_then(Value::as_f64).filter(|rate| *rate > 0.0),
+        max_framerate: fields
+            .get("maxFramerate")
+            .and_then(Value::as_f64)
+            .filter(|rate| *rate > 0.0),
         dtx: fields.truth("dtx").unwrap_or(false),
         scalability_mode: mode.filter(|_| layers.is_some()),
         layers,
@@ -139,12 +189,21 @@ fn header_extension(fields: Fields<'_>) -> Arguments<RtpHeaderExtensionParameter
         return invalid("invalid id");
     }
     let encrypt = fields.truth("encrypt").unwrap_or(false);
-    Ok(RtpHeaderExtensionParameters { uri, id, encrypt, parameters: parameters(fields) })
+    Ok(RtpHeaderExtensionParameters {
+        uri,
+        id,
+        encrypt,
+        parameters: parameters(fields),
+    })
 }
 
 fn check_codecs(codecs: &[RtpCodecParameters]) -> Arguments<()> {
     for (index, codec) in codecs.iter().enumerate() {
-        if codecs.iter().skip(index + 1).any(|other| other.payload_type == codec.payload_type) {
+        if codecs
+            .iter()
+            .skip(index + 1)
+            .any(|other| other.payload_type == codec.payload_type)
+        {
             return invalid("duplicated payloadType");
         }
         if !codec.is_rtx() {
@@ -162,7 +221,11 @@ fn check_codecs(codecs: &[RtpCodecParameters]) -> Arguments<()> {
 }
 
 fn check_encodings(codecs: &[RtpCodecParameters], encodings: &mut [RtpEncodingParameters]) -> Arguments<()> {
-    let Some(first) = codecs.iter().find(|codec| codec.is_media()).map(|codec| codec.payload_type) else {
+    let Some(first) = codecs
+        .iter()
+        .find(|codec| codec.is_media())
+        .map(|codec| codec.payload_type)
+    else {
         return invalid("no media codecs found");
     };
     if encodings.len() > 1 && encodings.iter().any(|encoding| encoding.spatial_layers() > 1) {
@@ -180,9 +243,13 @@ fn check_encodings(codecs: &[RtpCodecParameters], encodings: &mut [RtpEncodingPa
 }
 
 pub(super) fn rtp_mapping(data: Fields<'_>, parameters: &RtpParameters) -> Arguments<RtpMapping> {
-    let Some(fields) = data.object("rtpMapping") else { return invalid("missing rtpMapping") };
+    let Some(fields) = data.object("rtpMapping") else {
+        return invalid("missing rtpMapping");
+    };
     let entry = |value| Fields::entry(value).or_else(|_| invalid("wrong entry in rtpMapping (not an object)"));
-    let Some(codecs) = fields.array("codecs") else { return invalid("missing rtpMapping.codecs") };
+    let Some(codecs) = fields.array("codecs") else {
+        return invalid("missing rtpMapping.codecs");
+    };
     let codecs = codecs
         .iter()
         .map(|value| {
@@ -191,10 +258,15 @@ pub(super) fn rtp_mapping(data: Fields<'_>, parameters: &RtpParameters) -> Argum
                 Some(value) => Ok(value as u8),
                 None => invalid(format!("wrong entry in rtpMapping.codecs (missing {key})")),
             };
-            Ok(CodecMapping { payload_type: need("payloadType")?, mapped_payload_type: need("mappedPayloadType")? })
+            Ok(CodecMapping {
+                payload_type: need("payloadType")?,
+                mapped_payload_type: need("mappedPayloadType")?,
+            })
         })
         .collect::<Arguments<Vec<_>>>()?;
-    let Some(encodings) = fields.array("encodings") else { return invalid("missing rtpMapping.encodings") };
+    let Some(encodings) = fields.array("encodings") else {
+        return invalid("missing rtpMapping.encodings");
+    };
     let several = encodings.len() > 1;
     let unnamed = !several && parameters.mid.is_none();
     let encodings = encodings
@@ -213,7 +285,11 @@ pub(super) fn rtp_mapping(data: Fields<'_>, parameters: &RtpParameters) -> Argum
                 return invalid("wrong entry in rtpMapping.encodings (missing mappedSsrc)");
             };
             let ssrc = fields.uint("ssrc").map(|ssrc| ssrc as u32);
-            Ok(EncodingMapping { rid: fields.text("rid"), ssrc, mapped_ssrc: mapped_ssrc as u32 })
+            Ok(EncodingMapping {
+                rid: fields.text("rid"),
+                ssrc,
+                mapped_ssrc: mapped_ssrc as u32,
+            })
         })
         .collect::<Arguments<Vec<_>>>()?;
     if encodings.len() != parameters.encodings.len() {

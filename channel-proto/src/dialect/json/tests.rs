@@ -26,7 +26,9 @@ fn audio_produce() -> Value {
 #[test]
 fn parameters_are_brought_to_normal_form() {
     let request = decode(&audio_produce()).unwrap();
-    let Command::TransportProduce(Ok(produce)) = request.command else { panic!("{request:?}") };
+    let Command::TransportProduce(Ok(produce)) = request.command else {
+        panic!("{request:?}")
+    };
     let dump = serde_json::to_value(&produce.rtp_parameters).unwrap();
     let expected = json!({"mid": "AUDIO",
         "codecs": [{"mimeType": "audio/opus", "payloadType": 111, "clockRate": 48000, "channels": 2,
@@ -36,7 +38,10 @@ fn parameters_are_brought_to_normal_form() {
         "encodings": [{"codecPayloadType": 111, "ssrc": 11111111}], "rtcp": {}});
     assert_eq!(dump, expected);
     let mapping = serde_json::to_value(&produce.rtp_mapping).unwrap();
-    assert_eq!(mapping["encodings"][0], json!({"rid": null, "ssrc": 11111111, "mappedSsrc": 500000001}));
+    assert_eq!(
+        mapping["encodings"][0],
+        json!({"rid": null, "ssrc": 11111111, "mappedSsrc": 500000001})
+    );
 }
 
 #[test]
@@ -52,7 +57,9 @@ fn a_wrong_field_is_named() {
     ] {
         let mut request = audio_produce();
         *request.pointer_mut(pointer).unwrap() = wrong;
-        let Command::TransportProduce(Err(error)) = decode(&request).unwrap().command else { panic!("{pointer}") };
+        let Command::TransportProduce(Err(error)) = decode(&request).unwrap().command else {
+            panic!("{pointer}")
+        };
         assert!(error.reason.contains(named), "{pointer}: {error}");
     }
 }
@@ -62,14 +69,30 @@ fn the_envelope_is_as_lenient_as_clients_need() {
     for nothing in [json!(null), json!([]), json!(3)] {
         let request = json!({"id": 0, "method": "worker.createRouter", "internal": nothing, "data": nothing});
         let request = decode(&request).unwrap();
-        assert_eq!(request, Request { id: 0, target: Target::default(), command: Command::WorkerCreateRouter });
+        assert_eq!(
+            request,
+            Request {
+                id: 0,
+                target: Target::default(),
+                command: Command::WorkerCreateRouter
+            }
+        );
     }
     for id in [json!(1.0), json!(-1), json!("1"), json!(null)] {
-        assert_eq!(decode(&json!({"id": id, "method": "worker.dump"})), Err(RequestError::NotARequest));
+        assert_eq!(
+            decode(&json!({"id": id, "method": "worker.dump"})),
+            Err(RequestError::NotARequest)
+        );
     }
     assert_eq!(decode(&json!([1])), Err(RequestError::NotARequest));
-    assert!(matches!(decode_request(b"{\"id\":1,\xff}"), Err(RequestError::NotJson(_))));
-    let unknown = RequestError::UnknownMethod { id: 7, method: "x".to_owned() };
+    assert!(matches!(
+        decode_request(b"{\"id\":1,\xff}"),
+        Err(RequestError::NotJson(_))
+    ));
+    let unknown = RequestError::UnknownMethod {
+        id: 7,
+        method: "x".to_owned(),
+    };
     assert_eq!(decode(&json!({"id": 7, "method": "x"})), Err(unknown));
 }
 
@@ -85,13 +108,20 @@ fn every_method_is_known() {
 #[test]
 fn ids_and_ppids_are_found_where_go_puts_them() {
     let data = base64_of(r#"{"ppid":"51"}"#);
-    for data in [json!({"ppid": 51}), json!({"ppid": "51"}), json!({"ppid": [51]}), json!(data)] {
+    for data in [
+        json!({"ppid": 51}),
+        json!({"ppid": "51"}),
+        json!({"ppid": [51]}),
+        json!(data),
+    ] {
         let header = json!({"event": "dataProducer.send", "internal": {"dataProducerId": "d"}, "data": data});
         let command = decode_payload_header(header.to_string().as_bytes()).unwrap();
         assert!(matches!(command, PayloadCommand::DataProducerSend(_, Ok(51))), "{data}");
     }
     let request = json!({"id": 1, "method": "rtpObserver.addProducer", "internal": {"producerId": "p"}});
-    let Command::RtpObserverAddProducer(Ok(observed)) = decode(&request).unwrap().command else { panic!() };
+    let Command::RtpObserverAddProducer(Ok(observed)) = decode(&request).unwrap().command else {
+        panic!()
+    };
     assert_eq!(observed.producer_id.as_deref(), Some("p"));
 }
 
@@ -102,13 +132,25 @@ fn base64_of(text: &str) -> String {
 
 #[test]
 fn answers_and_events_have_data_only_if_there_is_some() {
-    let response = encode_response(&Response { id: 4, result: Ok(Reply::None) });
-    assert_eq!(serde_json::from_slice::<Value>(&response).unwrap(), json!({"accepted": true, "id": 4}));
-    let event = Notification::Entity { target_id: "c1".to_owned(), event: Event::ProducerClose };
+    let response = encode_response(&Response {
+        id: 4,
+        result: Ok(Reply::None),
+    });
+    assert_eq!(
+        serde_json::from_slice::<Value>(&response).unwrap(),
+        json!({"accepted": true, "id": 4})
+    );
+    let event = Notification::Entity {
+        target_id: "c1".to_owned(),
+        event: Event::ProducerClose,
+    };
     let event: Value = serde_json::from_slice(&encode_notification(&event)).unwrap();
     assert_eq!(event, json!({"event": "producerclose", "targetId": "c1"}));
     let running = encode_notification(&Notification::Running { pid: 5 });
-    assert_eq!(serde_json::from_slice::<Value>(&running).unwrap(), json!({"event": "running", "targetId": 5}));
+    assert_eq!(
+        serde_json::from_slice::<Value>(&running).unwrap(),
+        json!({"event": "running", "targetId": 5})
+    );
 }
 
 #[test]

@@ -64,13 +64,19 @@ impl Consumer {
         first_sequence: u16,
     ) -> Result<Self, Failure> {
         if consume.consumer_type != ConsumerType::Simple {
-            return Err(Failure::error("only consumers of type 'simple' are implemented in this version"));
+            return Err(Failure::error(
+                "only consumers of type 'simple' are implemented in this version",
+            ));
         }
         let parameters = consume.rtp_parameters;
         let invalid = || Failure::type_error("invalid rtpParameters.encodings (no media codec)");
         let encoding = parameters.encodings.first().ok_or_else(invalid)?;
         let codec = media_codec(&parameters, encoding).ok_or_else(invalid)?;
-        let cname = parameters.rtcp.as_ref().and_then(|rtcp| rtcp.cname.clone()).unwrap_or_default();
+        let cname = parameters
+            .rtcp
+            .as_ref()
+            .and_then(|rtcp| rtcp.cname.clone())
+            .unwrap_or_default();
         let mut params = stream_params(0, encoding.ssrc.unwrap_or_default(), encoding, codec, cname);
         // Layers are those of the producer's choice; a simple stream has one of each.
         (params.spatial_layers, params.temporal_layers) = (encoding.spatial_layers(), encoding.temporal_layers());
@@ -78,14 +84,18 @@ impl Consumer {
             .codecs
             .iter()
             .find(|rtx| rtx.is_rtx() && rtx.integer_parameter("apt") == Some(i64::from(codec.payload_type)));
-        let rtx = encoding.rtx.and_then(|rtx| rtx.ssrc).zip(rtx_codec).map(|(ssrc, codec)| RtxStreamParams {
-            ssrc,
-            payload_type: codec.payload_type,
-            mime_type: codec.mime_type.clone(),
-            clock_rate: codec.clock_rate,
-            rrid: None,
-            cname: params.cname.clone(),
-        });
+        let rtx = encoding
+            .rtx
+            .and_then(|rtx| rtx.ssrc)
+            .zip(rtx_codec)
+            .map(|(ssrc, codec)| RtxStreamParams {
+                ssrc,
+                payload_type: codec.payload_type,
+                mime_type: codec.mime_type.clone(),
+                clock_rate: codec.clock_rate,
+                rrid: None,
+                cname: params.cname.clone(),
+            });
         if let Some(rtx) = &rtx {
             params.rtx_ssrc = Some(rtx.ssrc);
             params.rtx_payload_type = Some(rtx.payload_type);
@@ -121,7 +131,11 @@ impl Consumer {
     pub fn forward(&mut self, packet: &ForwardedPacket) -> Option<Rewrite> {
         let supported = self.payload_types.contains(&packet.payload_type);
         let sequence_number = self.policy.forward(packet, supported)?;
-        Some(Rewrite { ssrc: self.stream.params.ssrc, sequence_number, mid: self.mid })
+        Some(Rewrite {
+            ssrc: self.stream.params.ssrc,
+            sequence_number,
+            mid: self.mid,
+        })
     }
 
     /// Its SSRC and that of its retransmission.
@@ -131,7 +145,10 @@ impl Consumer {
 
     /// The SSRC inside the router of the stream it follows.
     pub fn mapped_ssrc(&self) -> u32 {
-        self.consumable_rtp_encodings.first().and_then(|encoding| encoding.ssrc).unwrap_or_default()
+        self.consumable_rtp_encodings
+            .first()
+            .and_then(|encoding| encoding.ssrc)
+            .unwrap_or_default()
     }
 
     /// Audio or video.
@@ -186,7 +203,11 @@ impl Consumer {
     pub fn score(&self, producer: &Producer) -> ConsumerScore {
         let producer_scores = producer.scores();
         let producer_score = producer_scores.first().copied().unwrap_or_default();
-        ConsumerScore { score: self.stream.score(), producer_score, producer_scores }
+        ConsumerScore {
+            score: self.stream.score(),
+            producer_score,
+            producer_scores,
+        }
     }
 
     /// The `score` event.

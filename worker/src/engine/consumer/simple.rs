@@ -14,7 +14,10 @@ pub struct Simple {
 impl Simple {
     /// The first packet will carry `first_sequence`.
     pub fn new(first_sequence: u16) -> Self {
-        Self { sequence: SequenceMapper::with_initial_offset(first_sequence.wrapping_sub(1)), starting: true }
+        Self {
+            sequence: SequenceMapper::with_initial_offset(first_sequence.wrapping_sub(1)),
+            starting: true,
+        }
     }
 
     /// Begins anew: with a key frame if the codec needs one, with the next sequence number.

@@ -3,6 +3,9 @@
 /// Longest RTP or RTCP packet that the parent may send, in bytes; longer ones are dropped.
 pub const MAX_PACKET: usize = 1600;
 
-/// A direct transport has no state of its own: it is connected from birth.
+/// A direct transport: connected from birth.
 #[derive(Debug)]
-pub struct Direct;
+pub struct Direct {
+    /// The flag of its creation, which the dump shows.
+    pub flag: bool,
+}

@@ -85,7 +85,13 @@ pub struct Traffic {
 impl Traffic {
     fn new() -> Self {
         let rate = || RateCounter::new(1000, 100);
-        Self { received: rate(), sent: rate(), rtp_received: rate(), rtp_sent: rate(), dropped: 0 }
+        Self {
+            received: rate(),
+            sent: rate(),
+            rtp_received: rate(),
+            rtp_sent: rate(),
+            dropped: 0,
+        }
     }
 }
 
@@ -139,7 +145,11 @@ impl Transport {
         }
         let read = |id: Option<u8>| id.and_then(|id| header.extension(packet, id));
         let ids = &self.recv_extensions;
-        PacketNames { mid: read(ids.mid), rid: read(ids.rid), repaired_rid: read(ids.rrid) }
+        PacketNames {
+            mid: read(ids.mid),
+            rid: read(ids.rid),
+            repaired_rid: read(ids.rrid),
+        }
     }
 
     /// Sends a packet of a consumer; returns the bytes of it, before encryption, or None if it did not leave.
@@ -183,11 +193,14 @@ impl Transport {
     /// As dumped; `router` is the one that holds it.
     pub fn dump(&self, router: &Router) -> TransportDump {
         let ids = |table: &HashMap<u32, ConsumerKey>| {
-            table.iter().filter_map(|(ssrc, key)| Some((*ssrc, router.consumers.get(*key)?.id.clone()))).collect()
+            table
+                .iter()
+                .filter_map(|(ssrc, key)| Some((*ssrc, router.consumers.get(*key)?.id.clone())))
+                .collect()
         };
         TransportDump {
             id: self.id.clone(),
-            direct: matches!(self.kind, Kind::Direct(_)),
+            direct: matches!(self.kind, Kind::Direct(Direct { flag: true })),
             producer_ids: self.producers.keys().cloned().collect(),
             consumer_ids: self.consumers.keys().cloned().collect(),
             map_ssrc_consumer_id: ids(&self.ssrcs),

@@ -26,7 +26,10 @@ struct Local {
 impl Local {
     fn tuple(&self, remote: Option<SocketAddr>) -> TransportTuple {
         TransportTuple {
-            local_ip: self.announced_ip.clone().unwrap_or_else(|| self.address.ip().to_string()),
+            local_ip: self
+                .announced_ip
+                .clone()
+                .unwrap_or_else(|| self.address.ip().to_string()),
             local_port: self.address.port(),
             remote_ip: remote.map(|remote| remote.ip().to_string()),
             remote_port: remote.map(|remote| remote.port()),
@@ -50,11 +53,19 @@ impl Srtp {
         let mut local_key = vec![0; suite.master_length()];
         rng.fill_bytes(&mut local_key);
         let sender = SrtpSender::new(suite, &local_key).map_err(|error| Failure::error(error.to_string()))?;
-        Ok(Self { suite, local_key, sender, receiver: None })
+        Ok(Self {
+            suite,
+            local_key,
+            sender,
+            receiver: None,
+        })
     }
 
     fn parameters(&self) -> SrtpParameters {
-        SrtpParameters { crypto_suite: self.suite, key_base64: STANDARD.encode(&self.local_key) }
+        SrtpParameters {
+            crypto_suite: self.suite,
+            key_base64: STANDARD.encode(&self.local_key),
+        }
     }
 }
 
@@ -89,17 +100,22 @@ impl Plain {
     ///
     /// # Errors
     /// `Error` if a socket cannot be opened; nothing stays open then.
-    pub fn open(
-        options: &CreatePlainTransport,
-        ports: &mut dyn Ports,
-        rng: &mut dyn RngCore,
-    ) -> Result<Self, Failure> {
-        let srtp = options.srtp_crypto_suite.map(|suite| Srtp::new(suite, rng)).transpose()?;
+    pub fn open(options: &CreatePlainTransport, ports: &mut dyn Ports, rng: &mut dyn RngCore) -> Result<Self, Failure> {
+        let srtp = options
+            .srtp_crypto_suite
+            .map(|suite| Srtp::new(suite, rng))
+            .transpose()?;
         let ip = options.listen_ip.ip;
         let announced_ip = options.listen_ip.announced_ip.clone().filter(|ip| !ip.is_empty());
         let mut open = |port: u16| {
-            let (socket, address) = ports.open_udp(ip, port).map_err(|error| Failure::error(error.to_string()))?;
-            Ok::<_, Failure>(Local { socket, address, announced_ip: announced_ip.clone() })
+            let (socket, address) = ports
+                .open_udp(ip, port)
+                .map_err(|error| Failure::error(error.to_string()))?;
+            Ok::<_, Failure>(Local {
+                socket,
+                address,
+                announced_ip: announced_ip.clone(),
+            })
         };
         let local = open(options.port.unwrap_or_default())?;
         let rtcp_local = if options.rtcp_mux {
@@ -180,11 +196,7 @@ impl Plain {
     }
 
     /// The SRTP state with the peer's key; the local suite and key follow the peer's suite.
-    fn connect_srtp(
-        &self,
-        parameters: Field<SrtpParameters>,
-        rng: &mut dyn RngCore,
-    ) -> Result<Option<Srtp>, Failure> {
+    fn connect_srtp(&self, parameters: Field<SrtpParameters>, rng: &mut dyn RngCore) -> Result<Option<Srtp>, Failure> {
         let Some(current) = &self.srtp else {
             return match parameters {
                 Field::Absent => Ok(None),
@@ -192,7 +204,9 @@ impl Plain {
             };
         };
         let remote = required(parameters, "missing srtpParameters (SRTP enabled)")?;
-        let key = STANDARD.decode(&remote.key_base64).map_err(|_| Failure::type_error("invalid data"))?;
+        let key = STANDARD
+            .decode(&remote.key_base64)
+            .map_err(|_| Failure::type_error("invalid data"))?;
         let suite = remote.crypto_suite;
         if key.len() != suite.master_length() {
             return Err(Failure::type_error("invalid decoded SRTP key length"));
@@ -201,7 +215,12 @@ impl Plain {
         let mut srtp = if suite == current.suite {
             let failed = |error: crate::srtp::SrtpError| Failure::error(error.to_string());
             let sender = SrtpSender::new(suite, &current.local_key).map_err(failed)?;
-            Srtp { suite, local_key: current.local_key.clone(), sender, receiver: None }
+            Srtp {
+                suite,
+                local_key: current.local_key.clone(),
+                sender,
+                receiver: None,
+            }
         } else {
             Srtp::new(suite, rng)?
         };

@@ -3,10 +3,10 @@
 use channel_proto::event::TraceDirection;
 use rand::Rng as _;
 
+use super::super::Context;
 use super::super::keys::{ConsumerKey, TransportKey};
 use super::super::router::Router;
 use super::super::timers::Wake;
-use super::super::Context;
 use crate::rtcp::{self, Block, DelaySinceReference, MAX_COMPOUND, ReportBlock, RtcpPacket};
 
 /// From connected to the first reports, in microseconds.
@@ -17,35 +17,49 @@ const REPORT_INTERVAL: u64 = 1_000_000;
 impl Router {
     /// Starts periodic reports of a transport that has become connected.
     pub fn start_reports(&mut self, key: TransportKey, context: &mut Context<'_>) {
-        let Some(transport) = self.transports.get_mut(key) else { return };
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
         if !transport.reporting {
             transport.reporting = true;
-            context.timers.wake_at(context.now + FIRST_REPORT, Wake::Rtcp(self.key, key));
+            context
+                .timers
+                .wake_at(context.now + FIRST_REPORT, Wake::Rtcp(self.key, key));
         }
     }
 
     /// Sends the reports of a transport and plans the next ones.
     pub fn send_reports(&mut self, key: TransportKey, context: &mut Context<'_>) {
         let now = context.now;
-        let Some(transport) = self.transports.get(key) else { return };
+        let Some(transport) = self.transports.get(key) else {
+            return;
+        };
         let next = now + REPORT_INTERVAL + context.rng.random_range(0..REPORT_INTERVAL / 2);
         context.timers.wake_at(next, Wake::Rtcp(self.key, key));
         let mut blocks: Vec<ReportBlock> = Vec::new();
         for producer in transport.producers.values() {
-            let Some(producer) = self.producers.get_mut(*producer) else { continue };
+            let Some(producer) = self.producers.get_mut(*producer) else {
+                continue;
+            };
             blocks.extend(producer.streams_mut().map(|stream| stream.report_block(now)));
         }
         let consumers: Vec<ConsumerKey> = transport.consumers.values().copied().collect();
-        let answer = transport.peer_reference_time.map(|(last_reference, at)| DelaySinceReference {
-            ssrc: 0,
-            last_reference,
-            delay: (now.saturating_sub(at) * 65_536 / 1_000_000) as u32,
-        });
+        let answer = transport
+            .peer_reference_time
+            .map(|(last_reference, at)| DelaySinceReference {
+                ssrc: 0,
+                last_reference,
+                delay: (now.saturating_sub(at) * 65_536 / 1_000_000) as u32,
+            });
         let ntp = rtcp::ntp_time(context.unix_micros(now));
         let mut compound = Vec::with_capacity(MAX_COMPOUND);
         for consumer in consumers {
-            let Some(consumer) = self.consumers.get(consumer) else { continue };
-            let Some((timestamp, packets, octets)) = consumer.stream.sender_report(now) else { continue };
+            let Some(consumer) = self.consumers.get(consumer) else {
+                continue;
+            };
+            let Some((timestamp, packets, octets)) = consumer.stream.sender_report(now) else {
+                continue;
+            };
             let params = &consumer.stream.params;
             compound.clear();
             rtcp::sender_report(&mut compound, params.ssrc, ntp, timestamp, packets, octets);
@@ -86,7 +100,10 @@ impl Router {
                 }
                 RtcpPacket::FullIntraRequest { items } => {
                     for item in items.chunks_exact(8) {
-                        let ssrc = item.get(..4).and_then(|ssrc| ssrc.try_into().ok()).map(u32::from_be_bytes);
+                        let ssrc = item
+                            .get(..4)
+                            .and_then(|ssrc| ssrc.try_into().ok())
+                            .map(u32::from_be_bytes);
                         self.key_frame_requested(key, ssrc.unwrap_or_default(), "fir", context);
                     }
                 }
@@ -108,19 +125,33 @@ impl Router {
     }
 
     fn sender_report(&mut self, key: TransportKey, ssrc: u32, compact_ntp: u32, context: &mut Context<'_>) {
-        let Some(transport) = self.transports.get(key) else { return };
-        let Some((producer_key, _)) = transport.listener.find(ssrc, None, None, None) else { return };
-        let Some(producer) = self.producers.get_mut(producer_key) else { return };
-        let Some(stream) = producer.stream_by_ssrc(ssrc) else { return };
+        let Some(transport) = self.transports.get(key) else {
+            return;
+        };
+        let Some((producer_key, _)) = transport.listener.find(ssrc, None, None, None) else {
+            return;
+        };
+        let Some(producer) = self.producers.get_mut(producer_key) else {
+            return;
+        };
+        let Some(stream) = producer.stream_by_ssrc(ssrc) else {
+            return;
+        };
         if stream.sender_report(compact_ntp, context.now) {
             self.score_changed(producer_key, context);
         }
     }
 
     fn receiver_report(&mut self, key: TransportKey, block: &ReportBlock, context: &mut Context<'_>) {
-        let Some(transport) = self.transports.get(key) else { return };
-        let Some(consumer) = transport.ssrcs.get(&block.ssrc) else { return };
-        let Some(consumer) = self.consumers.get_mut(*consumer) else { return };
+        let Some(transport) = self.transports.get(key) else {
+            return;
+        };
+        let Some(consumer) = transport.ssrcs.get(&block.ssrc) else {
+            return;
+        };
+        let Some(consumer) = self.consumers.get_mut(*consumer) else {
+            return;
+        };
         let compact = (rtcp::ntp_time(context.unix_micros(context.now)) >> 16) as u32;
         if consumer.stream.receiver_report(block, compact)
             && let Some(producer) = self.producers.get(consumer.producer)
@@ -135,23 +166,40 @@ impl Router {
         }
         let ssrc = if delay.ssrc == 0 { sender } else { delay.ssrc };
         let compact = (rtcp::ntp_time(context.unix_micros(context.now)) >> 16) as u32;
-        let round_trip = compact.wrapping_sub(delay.delay).wrapping_sub(delay.last_reference).cast_signed();
+        let round_trip = compact
+            .wrapping_sub(delay.delay)
+            .wrapping_sub(delay.last_reference)
+            .cast_signed();
         if !(0..60 * 65_536).contains(&round_trip) {
             return;
         }
-        let Some(transport) = self.transports.get(key) else { return };
-        let Some((producer, _)) = transport.listener.find(ssrc, None, None, None) else { return };
-        if let Some(stream) = self.producers.get_mut(producer).and_then(|producer| producer.stream_by_ssrc(ssrc)) {
+        let Some(transport) = self.transports.get(key) else {
+            return;
+        };
+        let Some((producer, _)) = transport.listener.find(ssrc, None, None, None) else {
+            return;
+        };
+        if let Some(stream) = self
+            .producers
+            .get_mut(producer)
+            .and_then(|producer| producer.stream_by_ssrc(ssrc))
+        {
             stream.set_round_trip_time(round_trip as f32 * 1000.0 / 65_536.0);
         }
     }
 
     fn key_frame_requested(&mut self, key: TransportKey, ssrc: u32, kind: &str, context: &mut Context<'_>) {
-        let Some(consumer_key) = self.transports.get(key).and_then(|transport| transport.ssrcs.get(&ssrc)) else {
+        let Some(consumer_key) = self
+            .transports
+            .get(key)
+            .and_then(|transport| transport.ssrcs.get(&ssrc))
+        else {
             return;
         };
         let consumer_key = *consumer_key;
-        let Some(consumer) = self.consumers.get_mut(consumer_key) else { return };
+        let Some(consumer) = self.consumers.get_mut(consumer_key) else {
+            return;
+        };
         if kind == "pli" {
             consumer.stream.pli_count += 1;
         } else {

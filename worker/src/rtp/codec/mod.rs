@@ -73,9 +73,10 @@ impl Codec {
         match self {
             Self::Vp8 => vp8::Descriptor::parse(payload).map_or_else(PayloadDescriptor::default, Into::into),
             Self::Vp9 => vp9::Descriptor::parse(payload).map_or_else(PayloadDescriptor::default, Into::into),
-            Self::H264 | Self::H264Svc => {
-                PayloadDescriptor { is_key_frame: h264::is_key_frame(payload), ..PayloadDescriptor::default() }
-            }
+            Self::H264 | Self::H264Svc => PayloadDescriptor {
+                is_key_frame: h264::is_key_frame(payload),
+                ..PayloadDescriptor::default()
+            },
             Self::Opus => PayloadDescriptor {
                 details: opus::Descriptor::parse(payload).map_or(Details::None, Details::Opus),
                 ..PayloadDescriptor::default()
