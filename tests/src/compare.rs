@@ -40,15 +40,24 @@ pub fn compare(expected: &Normalised, actual: &Normalised) -> Vec<Difference> {
             (Some(missing), _) => (missing, 0),
             (None, Some(surplus)) => (0, surplus),
             (None, None) => {
-                differences.push(Difference { expected: expected.get(i).cloned(), actual: actual.get(j).cloned() });
+                differences.push(Difference {
+                    expected: expected.get(i).cloned(),
+                    actual: actual.get(j).cloned(),
+                });
                 (i, j) = ((i + 1).min(expected.len()), (j + 1).min(actual.len()));
                 continue;
             }
         };
         let missing = expected[i..i + skip_expected].iter();
-        differences.extend(missing.map(|line| Difference { expected: Some(line.clone()), actual: None }));
+        differences.extend(missing.map(|line| Difference {
+            expected: Some(line.clone()),
+            actual: None,
+        }));
         let surplus = actual[j..j + skip_actual].iter();
-        differences.extend(surplus.map(|line| Difference { expected: None, actual: Some(line.clone()) }));
+        differences.extend(surplus.map(|line| Difference {
+            expected: None,
+            actual: Some(line.clone()),
+        }));
         (i, j) = (i + skip_expected, j + skip_actual);
     }
     differences
@@ -65,11 +74,21 @@ impl Difference {
                 let mut paths = Vec::new();
                 differing_paths(Some(&expected.value), Some(&actual.value), "", &mut paths);
                 for (path, expected, actual) in paths.iter().take(12) {
-                    let _ = writeln!(text, "      {path}: expected {}, got {}", cut(expected, width), cut(actual, width));
+                    let _ = writeln!(
+                        text,
+                        "      {path}: expected {}, got {}",
+                        cut(expected, width),
+                        cut(actual, width)
+                    );
                 }
             }
             (Some(expected), None) => {
-                let _ = writeln!(text, "  line {} is missing: {}", expected.number, line_text(&expected.value, width));
+                let _ = writeln!(
+                    text,
+                    "  line {} is missing: {}",
+                    expected.number,
+                    line_text(&expected.value, width)
+                );
             }
             (None, Some(actual)) => {
                 let (window, line) = (actual.window, line_text(&actual.value, width));
@@ -110,7 +129,12 @@ fn differing_paths(
         }
         (Some(Value::Array(expected)), Some(Value::Array(actual))) => {
             for index in 0..expected.len().max(actual.len()) {
-                differing_paths(expected.get(index), actual.get(index), &format!("{path}/{index}"), paths);
+                differing_paths(
+                    expected.get(index),
+                    actual.get(index),
+                    &format!("{path}/{index}"),
+                    paths,
+                );
             }
         }
         _ => {

@@ -42,7 +42,12 @@ pub fn kind(line: &Value) -> String {
         "notification" => format!("{} {}", text(line, "event"), text(line, "targetId")),
         "payload-recv" => {
             let header = &line["header"];
-            format!("{} {} {}", text(header, "event"), text(header, "targetId"), header["id"])
+            format!(
+                "{} {} {}",
+                text(header, "event"),
+                text(header, "targetId"),
+                header["id"]
+            )
         }
         "udp-recv" | "tcp-recv" | "tcp-closed" => text(line, "at").to_owned(),
         _ => String::new(),
@@ -61,7 +66,11 @@ impl Deviations {
         Self::parse(&content, recording)
     }
 
-    fn parse(content: &str, recording: &Recording) -> anyhow::Result<Self> {
+    /// Those that this content of such a file lists for this recording.
+    ///
+    /// # Errors
+    /// The content is not understood.
+    pub fn parse(content: &str, recording: &Recording) -> anyhow::Result<Self> {
         let mut deviations = Self::default();
         for (index, line) in content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let entry: Value = serde_json::from_str(line).with_context(|| format!("deviations, line {}", index + 1))?;
@@ -69,7 +78,9 @@ impl Deviations {
                 bail!("deviations, line {}: no reason", index + 1);
             }
             if text(&entry, "recording") == recording.name {
-                deviations.add(&entry, recording).with_context(|| format!("deviations, line {}", index + 1))?;
+                deviations
+                    .add(&entry, recording)
+                    .with_context(|| format!("deviations, line {}", index + 1))?;
             }
         }
         Ok(deviations)
@@ -83,7 +94,10 @@ impl Deviations {
         } else {
             let number = entry["line"].as_u64().context("neither skip, omit nor line")?;
             let number = usize::try_from(number)?;
-            let line = number.checked_sub(1).and_then(|index| recording.lines.get(index)).context("no such line")?;
+            let line = number
+                .checked_sub(1)
+                .and_then(|index| recording.lines.get(index))
+                .context("no such line")?;
             if !is_output(line.step()) {
                 bail!("line {number} is not output");
             }
@@ -92,7 +106,11 @@ impl Deviations {
             } else {
                 let pointers = entry["ignore"].as_array().context("neither replace nor ignore")?;
                 let pointers = pointers.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-                self.ignored.push(Ignored { window: line.window, kind: kind(&line.value), pointers });
+                self.ignored.push(Ignored {
+                    window: line.window,
+                    kind: kind(&line.value),
+                    pointers,
+                });
             }
         }
         Ok(())
@@ -114,7 +132,10 @@ impl Deviations {
         for line in lines {
             match self.replaced.get(&line.number) {
                 Some(replacement) => {
-                    expected.extend(replacement.iter().map(|value| Line { value: value.clone(), ..line.clone() }));
+                    expected.extend(replacement.iter().map(|value| Line {
+                        value: value.clone(),
+                        ..line.clone()
+                    }));
                 }
                 None => expected.push(line.clone()),
             }
@@ -125,7 +146,10 @@ impl Deviations {
     /// The values that are not compared in a line.
     pub fn ignored<'a>(&'a self, line: &Line) -> impl Iterator<Item = &'a str> {
         let (window, kind) = (line.window, kind(&line.value));
-        let matching = self.ignored.iter().filter(move |ignored| ignored.window == window && ignored.kind == kind);
+        let matching = self
+            .ignored
+            .iter()
+            .filter(move |ignored| ignored.window == window && ignored.kind == kind);
         matching.flat_map(|ignored| ignored.pointers.iter().map(String::as_str))
     }
 }

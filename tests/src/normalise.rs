@@ -59,7 +59,11 @@ pub fn normalise(name: &str, lines: &[Line], masks: &Masks, deviations: &Deviati
         run_step: String::new(),
         by_target: false,
     };
-    let failed: HashSet<usize> = lines.iter().filter(|line| ended_badly(line)).map(|line| line.window).collect();
+    let failed: HashSet<usize> = lines
+        .iter()
+        .filter(|line| ended_badly(line))
+        .map(|line| line.window)
+        .collect();
     let mut complained = HashSet::new();
     for line in lines {
         match line.step() {
@@ -129,7 +133,9 @@ impl Normaliser<'_> {
         let pointers = self.pointers(&value, &step);
         let key = key(&value, &step);
         let unordered: Vec<String> = match &key {
-            Some(key) => strings(&self.masks["unordered_arrays"][key]).map(str::to_owned).collect(),
+            Some(key) => strings(&self.masks["unordered_arrays"][key])
+                .map(str::to_owned)
+                .collect(),
             None => Vec::new(),
         };
         if let Value::Object(object) = &mut value {
@@ -147,8 +153,16 @@ impl Normaliser<'_> {
                 }
             });
         }
-        let line = Line { window: line.window, number: line.number, value: canonical(&value) };
-        if RUNS.contains(&step.as_str()) { self.run.push(line) } else { self.result.lines.push(line) }
+        let line = Line {
+            window: line.window,
+            number: line.number,
+            value: canonical(&value),
+        };
+        if RUNS.contains(&step.as_str()) {
+            self.run.push(line)
+        } else {
+            self.result.lines.push(line)
+        }
     }
 
     /// The pointers whose values are masked in a line.
@@ -244,7 +258,11 @@ impl Normaliser<'_> {
     fn mask_rtp(&self, value: &mut Value) {
         let ids = strings(&self.masks["rtp"]["extensions"]).chain(strings(&self.own["rtp"]["extensions"]));
         for id in ids {
-            let Some(data) = value.pointer(&format!("/rtp/ext/{id}")).and_then(Value::as_str).map(str::to_owned) else {
+            let Some(data) = value
+                .pointer(&format!("/rtp/ext/{id}"))
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+            else {
                 continue;
             };
             let number: usize = id.parse().unwrap_or(0);
@@ -259,7 +277,6 @@ impl Normaliser<'_> {
         }
     }
 }
-
 
 /// The name under which the rules know a line.
 fn key(value: &Value, step: &str) -> Option<String> {
@@ -294,7 +311,9 @@ fn packet_kinds(value: &Value) -> Value {
         return json!(format!("rtp {ssrc}"));
     }
     let packets = value["rtcp"].as_array().into_iter().flatten();
-    let kinds: BTreeSet<String> = packets.map(|packet| format!("{}:{}", text(packet, "type"), packet["ssrc"])).collect();
+    let kinds: BTreeSet<String> = packets
+        .map(|packet| format!("{}:{}", text(packet, "type"), packet["ssrc"]))
+        .collect();
     json!(kinds)
 }
 
@@ -398,9 +417,12 @@ fn canonical(value: &Value) -> Value {
             _ => value.clone(),
         },
         Value::Array(elements) => elements.iter().map(canonical).collect(),
-        Value::Object(object) => {
-            Value::Object(object.iter().map(|(key, value)| (key.clone(), canonical(value))).collect::<Map<_, _>>())
-        }
+        Value::Object(object) => Value::Object(
+            object
+                .iter()
+                .map(|(key, value)| (key.clone(), canonical(value)))
+                .collect::<Map<_, _>>(),
+        ),
         _ => value.clone(),
     }
 }
@@ -411,7 +433,10 @@ mod tests {
 
     #[test]
     fn numbers_in_reasons_are_masked() {
-        assert_eq!(mask_numbers("port:12 in use, attempt:1/2", r"attempt:\d+/\d+"), "port:12 in use, <masked>");
+        assert_eq!(
+            mask_numbers("port:12 in use, attempt:1/2", r"attempt:\d+/\d+"),
+            "port:12 in use, <masked>"
+        );
         assert_eq!(mask_numbers("port:12, port:x", r"port:\d+"), "<masked>, port:x");
     }
 
@@ -421,7 +446,10 @@ mod tests {
         at(&mut value, "/data/*/port", &mut hide);
         at(&mut value, "/data/1/name", &mut hide);
         remove(&mut value, "/data/0/name");
-        assert_eq!(value, json!({ "data": [{ "port": "<number>" }, { "port": "<number>", "name": "<null>" }] }));
+        assert_eq!(
+            value,
+            json!({ "data": [{ "port": "<number>" }, { "port": "<number>", "name": "<null>" }] })
+        );
         assert_eq!(canonical(&json!([1.0, 0.5])), json!([1, 0.5]));
     }
 }

@@ -23,7 +23,10 @@ pub fn describe(packet: &[u8], hint: Hint) -> Map<String, Value> {
     } else if is_stun(packet) {
         Some(("stun", stun(packet)))
     } else if packet.len() >= 13 && (20..64).contains(&packet[0]) && packet[1] == 0xfe {
-        Some(("dtls", json!({ "content_type": packet[0], "version": hex::encode(&packet[1..3]) })))
+        Some((
+            "dtls",
+            json!({ "content_type": packet[0], "version": hex::encode(&packet[1..3]) }),
+        ))
     } else if is_rtcp(packet) {
         Some(("rtcp", Value::Array(rtcp(packet))))
     } else if packet.len() >= 12 && packet[0] >> 6 == 2 {
@@ -33,7 +36,10 @@ pub fn describe(packet: &[u8], hint: Hint) -> Map<String, Value> {
     } else {
         None
     };
-    described.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    described
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 /// Whether a described packet is one that timers send, in numbers and places without meaning.
@@ -42,11 +48,15 @@ pub fn is_asynchronous(description: &Map<String, Value>, on_wire: bool) -> bool 
     if on_wire && description.contains_key("sctp") {
         return true;
     }
-    description.get("rtcp").and_then(Value::as_array).is_some_and(|packets| {
-        packets.iter().filter_map(|packet| packet["type"].as_str()).any(|kind| {
-            REPORTS.contains(&kind) || (on_wire && ["TCC", "REMB"].contains(&kind))
+    description
+        .get("rtcp")
+        .and_then(Value::as_array)
+        .is_some_and(|packets| {
+            packets
+                .iter()
+                .filter_map(|packet| packet["type"].as_str())
+                .any(|kind| REPORTS.contains(&kind) || (on_wire && ["TCC", "REMB"].contains(&kind)))
         })
-    })
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -54,7 +64,9 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).map_or(0, |b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
+    bytes
+        .get(at..at + 4)
+        .map_or(0, |b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
 }
 
 fn rtp(packet: &[u8]) -> Option<Value> {
@@ -77,7 +89,9 @@ fn rtp(packet: &[u8]) -> Option<Value> {
         padding = usize::from(packet[packet.len() - 1]);
         described["padding"] = json!(padding);
     }
-    let payload = packet.get(offset..packet.len().saturating_sub(padding)).unwrap_or_default();
+    let payload = packet
+        .get(offset..packet.len().saturating_sub(padding))
+        .unwrap_or_default();
     described["payload_len"] = json!(payload.len());
     match packet[1] & 0x7f {
         96 | 101 if !payload.is_empty() => described["vp8"] = vp8(payload),
@@ -130,7 +144,11 @@ impl Cursor<'_> {
 
     fn picture_id(&mut self) -> u16 {
         let first = self.next();
-        if first & 0x80 == 0 { u16::from(first) } else { u16::from_be_bytes([first & 0x7f, self.next()]) }
+        if first & 0x80 == 0 {
+            u16::from(first)
+        } else {
+            u16::from_be_bytes([first & 0x7f, self.next()])
+        }
     }
 }
 
@@ -190,7 +208,10 @@ pub fn rtcp(compound: &[u8]) -> Vec<Value> {
     let mut offset = 0;
     while offset + 4 <= compound.len() {
         let length = (usize::from(u16_at(compound, offset + 2)) + 1) * 4;
-        let Some(packet) = compound.get(offset..offset + length).filter(|packet| packet[0] >> 6 == 2) else {
+        let Some(packet) = compound
+            .get(offset..offset + length)
+            .filter(|packet| packet[0] >> 6 == 2)
+        else {
             described.push(json!({ "type": "malformed" }));
             break;
         };
@@ -228,7 +249,9 @@ fn rtcp_packet(packet: &[u8]) -> Value {
         (206, 4) => {
             let mut fir = feedback("FIR");
             let items = (12..).step_by(8).take_while(|at| at + 8 <= packet.len());
-            fir["items"] = items.map(|at| json!({ "ssrc": u32_at(packet, at), "seq": packet[at + 4] })).collect();
+            fir["items"] = items
+                .map(|at| json!({ "ssrc": u32_at(packet, at), "seq": packet[at + 4] }))
+                .collect();
             fir
         }
         (206, 15) if packet.get(12..16) == Some(b"REMB") => {
@@ -242,8 +265,13 @@ fn rtcp_packet(packet: &[u8]) -> Value {
 }
 
 fn reports(packet: &[u8], from: usize, count: u8) -> Value {
-    let blocks = (from..).step_by(24).take(usize::from(count)).take_while(|at| at + 24 <= packet.len());
-    blocks.map(|at| json!({ "ssrc": u32_at(packet, at), "highest": u32_at(packet, at + 8) })).collect()
+    let blocks = (from..)
+        .step_by(24)
+        .take(usize::from(count))
+        .take_while(|at| at + 24 <= packet.len());
+    blocks
+        .map(|at| json!({ "ssrc": u32_at(packet, at), "highest": u32_at(packet, at + 8) }))
+        .collect()
 }
 
 fn is_stun(packet: &[u8]) -> bool {
@@ -252,7 +280,8 @@ fn is_stun(packet: &[u8]) -> bool {
 
 fn stun(packet: &[u8]) -> Value {
     let kind = u16_at(packet, 0);
-    let class = ["request", "indication", "success", "error"][usize::from(((kind & 0x100) >> 7) | ((kind & 0x10) >> 4))];
+    let class =
+        ["request", "indication", "success", "error"][usize::from(((kind & 0x100) >> 7) | ((kind & 0x10) >> 4))];
     let method = (kind & 0xf) | ((kind & 0xe0) >> 1) | ((kind & 0x3e00) >> 2);
     let mut attributes = Map::new();
     let end = packet.len().min(20 + usize::from(u16_at(packet, 2)));

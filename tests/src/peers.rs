@@ -37,7 +37,11 @@ impl UdpPeer {
                 }
             }
         });
-        Ok(Self { socket, stopping, reader: Some(reader) })
+        Ok(Self {
+            socket,
+            stopping,
+            reader: Some(reader),
+        })
     }
 
     /// The port it is bound to.

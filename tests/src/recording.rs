@@ -117,7 +117,10 @@ impl Recording {
         let Some(first) = lines.first().filter(|line| line.step() == "scenario") else {
             bail!("the first line is not that of a scenario");
         };
-        Ok(Self { name: text(&first.value, "name").to_owned(), lines })
+        Ok(Self {
+            name: text(&first.value, "name").to_owned(),
+            lines,
+        })
     }
 
     /// The first line that cannot be replayed.
@@ -150,7 +153,10 @@ impl Recording {
                 step if is_output(step) || KNOWN.contains(&step) => return None,
                 _ => Unreplayable::UnknownStep,
             };
-            Some(Stop { line: line.number, reason })
+            Some(Stop {
+                line: line.number,
+                reason,
+            })
         })
     }
 

@@ -47,13 +47,14 @@ const TAPS: [(&str, [(&str, &str, &str); 2]); 1] = [(
 /// The machine does not let us: no process, no socket, no file. What a worker does is never an error.
 pub fn replay(recording: &Recording, masks: &Masks, deviations: &Deviations) -> anyhow::Result<Vec<Line>> {
     let mut replay = Replay::new(recording, masks, deviations)?;
-    let mut lines = recording.replayable().iter().filter(|line| !is_output(line.step())).peekable();
-    while let Some(line) = lines.next() {
+    for line in recording.replayable().iter().filter(|line| !is_output(line.step())) {
         if deviations.omits(line.number) {
             replay.output.push(line.clone());
             continue;
         }
-        replay.action(line).with_context(|| format!("line {} ({})", line.number, line.step()))?;
+        replay
+            .action(line)
+            .with_context(|| format!("line {} ({})", line.number, line.step()))?;
     }
     replay.flush();
     Ok(replay.output)
@@ -91,14 +92,22 @@ impl<'a> Replay<'a> {
     fn new(recording: &'a Recording, masks: &'a Masks, deviations: &'a Deviations) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut expected: HashMap<usize, Vec<Line>> = HashMap::new();
-        let outputs: Vec<Line> = recording.replayable().iter().filter(|line| is_output(line.step())).cloned().collect();
+        let outputs: Vec<Line> = recording
+            .replayable()
+            .iter()
+            .filter(|line| is_output(line.step()))
+            .cloned()
+            .collect();
         for line in deviations.expected(&outputs) {
             expected.entry(line.window).or_default().push(line);
         }
         let session = Arc::new(Session::default());
         session.update(|state| {
             let program = binary();
-            let home = program.parent().map(|home| home.display().to_string()).unwrap_or_default();
+            let home = program
+                .parent()
+                .map(|home| home.display().to_string())
+                .unwrap_or_default();
             state.scrubs = vec![
                 (directory.path().display().to_string(), "<TMP>".to_owned()),
                 (program.display().to_string(), "<WORKER>".to_owned()),
@@ -197,7 +206,10 @@ impl<'a> Replay<'a> {
         let state = self.session.lock();
         let index = match label {
             "" => state.processes.len().checked_sub(1),
-            _ => state.processes.iter().position(|process| process.label.as_deref() == Some(label)),
+            _ => state
+                .processes
+                .iter()
+                .position(|process| process.label.as_deref() == Some(label)),
         };
         index.context("no such process")
     }
@@ -271,7 +283,9 @@ impl<'a> Replay<'a> {
             if !usable {
                 return Ok(());
             }
-            process.worker.send(format!("{{\"id\":{id},\"method\":\"worker.dump\"}}").as_bytes());
+            process
+                .worker
+                .send(format!("{{\"id\":{id},\"method\":\"worker.dump\"}}").as_bytes());
             let answered = session.wait(PATIENCE, |state| {
                 let known = &state.processes[index];
                 !known.fences.contains(&id) || known.has_exited()
@@ -293,7 +307,11 @@ impl<'a> Replay<'a> {
         for value in lines {
             self.replayed_numbers.received(&value);
             self.pair_credentials(&value);
-            self.output.push(Line { window, number: 0, value });
+            self.output.push(Line {
+                window,
+                number: 0,
+                value,
+            });
         }
     }
 
@@ -325,14 +343,22 @@ impl<'a> Replay<'a> {
         let args = value["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let env = value["env"].as_object().into_iter().flatten();
         let env = env.map(|(key, value)| (key.clone(), self.in_directory(value.as_str().unwrap_or_default())));
-        let options = Options { args: args.map(|arg| self.in_directory(arg)).collect(), env: env.collect() };
+        let options = Options {
+            args: args.map(|arg| self.in_directory(arg)).collect(),
+            env: env.collect(),
+        };
         let index = self.processes.len();
         let named = self.recording.names_processes();
         let label = named.then(|| format!("w{}", index + 1));
-        self.session.update(|state| state.processes.push(Process { label, ..Process::default() }));
+        self.session.update(|state| state.processes.push(Process::new(label)));
         let session = Arc::clone(&self.session);
         let worker = WorkerProcess::spawn(&options, move |event: Event| session.event(index, event))?;
-        self.processes.push(Running { worker, written: Deframer::default(), next_fence: FIRST_FENCE, silent: false });
+        self.processes.push(Running {
+            worker,
+            written: Deframer::default(),
+            next_fence: FIRST_FENCE,
+            silent: false,
+        });
         self.session.wait(Duration::from_secs(10), |state| {
             let process = &state.processes[index];
             process.running || process.has_exited()
@@ -362,7 +388,9 @@ impl<'a> Replay<'a> {
             let process = &mut state.processes[index];
             process.methods.insert(id, text(value, "method").to_owned());
             let transport = value.pointer("/internal/transportId").and_then(Value::as_str);
-            process.targets.extend(transport.map(|transport| (id, transport.to_owned())));
+            process
+                .targets
+                .extend(transport.map(|transport| (id, transport.to_owned())));
             process.responses.remove(&id);
         });
         self.write_channel(value, &encode(frame.to_string().as_bytes()))?;
@@ -370,7 +398,11 @@ impl<'a> Replay<'a> {
             return Ok(());
         }
         // An answer that comes too early of the recorded ones is not waited for.
-        let patience = if self.disappointments < DISAPPOINTMENTS { 4000 } else { 500 };
+        let patience = if self.disappointments < DISAPPOINTMENTS {
+            4000
+        } else {
+            500
+        };
         let answered = self.session.wait(Duration::from_millis(patience), |state| {
             let process = &state.processes[index];
             process.responses.contains(&id) || process.has_exited()
@@ -383,14 +415,25 @@ impl<'a> Replay<'a> {
     }
 
     fn no_response(&mut self, value: &Value, channel: Option<&str>, id: u64, waited: u64) {
-        let method = if channel.is_some() { text(&value["header"], "method") } else { text(value, "method") };
+        let method = if channel.is_some() {
+            text(&value["header"], "method")
+        } else {
+            text(value, "method")
+        };
         let mut line = json!({ "step": "no-response", "id": id, "of": method, "waited_ms": waited });
-        for (key, content) in [("proc", value.get("proc").and_then(Value::as_str)), ("channel", channel)] {
+        for (key, content) in [
+            ("proc", value.get("proc").and_then(Value::as_str)),
+            ("channel", channel),
+        ] {
             if let Some(content) = content {
                 line[key] = json!(content);
             }
         }
-        self.output.push(Line { window: self.window, number: 0, value: line });
+        self.output.push(Line {
+            window: self.window,
+            number: 0,
+            value: line,
+        });
     }
 
     fn reference(&self, source: &str) -> Option<Value> {
@@ -399,14 +442,21 @@ impl<'a> Replay<'a> {
         }
         let (transport, pointer) = source.strip_prefix("response:")?.split_once("/data")?;
         let state = self.session.lock();
-        state.processes.iter().rev().find_map(|process| process.transports.get(transport)?.pointer(pointer).cloned())
+        state
+            .processes
+            .iter()
+            .rev()
+            .find_map(|process| process.transports.get(transport)?.pointer(pointer).cloned())
     }
 
     fn write_channel(&mut self, value: &Value, bytes: &[u8]) -> anyhow::Result<()> {
         let process = self.process(value)?;
         process.written.push(bytes);
         while process.written.next_frame().is_some() {}
-        process.silent |= process.written.pending_length().is_some_and(|length| length > MAX_FRAME);
+        process.silent |= process
+            .written
+            .pending_length()
+            .is_some_and(|length| length > MAX_FRAME);
         if bytes.len() > MAX_FRAME + 4 {
             process.silent = true;
         }
@@ -421,7 +471,8 @@ impl<'a> Replay<'a> {
         let names: Vec<(u64, String)> = answers
             .filter_map(|line| Some((line.value["id"].as_u64()?, line.value["of"].as_str()?.to_owned())))
             .collect();
-        self.session.update(|state| state.processes[index].methods.extend(names));
+        self.session
+            .update(|state| state.processes[index].methods.extend(names));
     }
 
     fn payload_send(&mut self, value: &Value) -> anyhow::Result<()> {
@@ -445,9 +496,13 @@ impl<'a> Replay<'a> {
         });
         let omitted = value["payload_omitted"] == json!(true);
         let process = &mut self.processes[index];
-        process.worker.send_payload(header_text.as_bytes(), (!omitted).then_some(&payload));
+        process
+            .worker
+            .send_payload(header_text.as_bytes(), (!omitted).then_some(&payload));
         process.silent |= payload.len() > MAX_FRAME;
-        let (Some(id), false) = (id, value["batch"] == json!(true)) else { return Ok(()) };
+        let (Some(id), false) = (id, value["batch"] == json!(true)) else {
+            return Ok(());
+        };
         let answered = self.session.wait(PATIENCE, |state| {
             let process = &state.processes[index];
             process.payload_responses.contains(&id) || process.has_exited()
@@ -460,7 +515,11 @@ impl<'a> Replay<'a> {
 
     fn payload_bytes(&mut self, value: &Value) -> anyhow::Result<()> {
         let bytes = hex::decode(text(value, "hex"))?;
-        let splits = value["splits"].as_array().into_iter().flatten().filter_map(Value::as_u64);
+        let splits = value["splits"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_u64);
         let mut from = 0;
         for split in splits.chain([bytes.len() as u64]) {
             let to = usize::try_from(split)?.min(bytes.len());
@@ -493,7 +552,8 @@ impl<'a> Replay<'a> {
 
     fn await_end(&self, index: usize, exits: bool) {
         if exits {
-            self.session.wait(Duration::from_secs(5), |state| state.processes[index].has_exited());
+            self.session
+                .wait(Duration::from_secs(5), |state| state.processes[index].has_exited());
         } else {
             sleep(Duration::from_millis(60));
         }
@@ -509,14 +569,13 @@ impl Replay<'_> {
             session.update(|state| state.datagram(&at, packet, port));
         })?;
         self.udp.insert(name, peer);
-        for (recording, taps) in TAPS.iter().filter(|(recording, _)| *recording == self.recording.name) {
+        for (_, taps) in TAPS.iter().filter(|(recording, _)| *recording == self.recording.name) {
             for (at, through, transport) in taps {
                 if let Some(peer) = self.udp.get(*through) {
                     let tap = (peer.socket(), (*transport).to_owned());
                     self.session.update(|state| state.taps.insert((*at).to_owned(), tap));
                 }
             }
-            debug_assert_eq!(*recording, self.recording.name);
         }
         Ok(())
     }
@@ -524,15 +583,24 @@ impl Replay<'_> {
     fn address(&self, to: &str) -> anyhow::Result<SocketAddr> {
         let (transport, port) = to.split_once(' ').context("no port named")?;
         let state = self.session.lock();
-        let transports = state.processes.last().map(|process| &process.transports).context("no process")?;
+        let transports = state
+            .processes
+            .last()
+            .map(|process| &process.transports)
+            .context("no process")?;
         let transport = transports.get(transport).context("unknown transport")?;
         let candidate = |protocol: &str| {
             let candidates = transport["iceCandidates"].as_array().into_iter().flatten();
-            let found = candidates.into_iter().find(|candidate| candidate["protocol"] == protocol)?;
+            let found = candidates
+                .into_iter()
+                .find(|candidate| candidate["protocol"] == protocol)?;
             Some((found["ip"].as_str()?.to_owned(), found["port"].as_u64()?))
         };
         let local = |pointer: &str| {
-            Some(("127.0.0.1".to_owned(), transport.pointer(pointer).and_then(Value::as_u64)?))
+            Some((
+                "127.0.0.1".to_owned(),
+                transport.pointer(pointer).and_then(Value::as_u64)?,
+            ))
         };
         let address = match port {
             "rtcp" => local("/rtcpTuple/localPort"),
@@ -564,7 +632,11 @@ impl Replay<'_> {
             return Ok(packet);
         }
         let pair = addressed_ufrag(&packet).and_then(|ufrag| self.credentials.get(&ufrag));
-        let rebuilt = rebuild(&packet, pair.map(|(recorded, _)| recorded), pair.map(|(_, replayed)| replayed));
+        let rebuilt = rebuild(
+            &packet,
+            pair.map(|(recorded, _)| recorded),
+            pair.map(|(_, replayed)| replayed),
+        );
         rebuilt.context("a packet that is not STUN cannot be made anew")
     }
 
@@ -572,7 +644,10 @@ impl Replay<'_> {
         let name = text(value, "name").to_owned();
         let address = match value.get("to").and_then(Value::as_str) {
             Some(to) => self.address(to),
-            None => Ok(SocketAddr::new(text(value, "ip").parse()?, u16::try_from(value["port"].as_u64().unwrap_or(0))?)),
+            None => Ok(SocketAddr::new(
+                text(value, "ip").parse()?,
+                u16::try_from(value["port"].as_u64().unwrap_or(0))?,
+            )),
         };
         let (session, at) = (Arc::clone(&self.session), name.clone());
         let sink = move |packet: Option<&[u8]>| {
@@ -606,7 +681,11 @@ fn credentials(value: &Value) -> Option<Credentials> {
 
 /// The kind under which output is counted; for what timers send, only where it arrives.
 fn counted_kind(value: &Value) -> String {
-    let asynchronous = if value["async"] == json!(true) { "asynchronous " } else { "" };
+    let asynchronous = if value["async"] == json!(true) {
+        "asynchronous "
+    } else {
+        ""
+    };
     format!("{asynchronous}{}", kind(value))
 }
 
@@ -615,6 +694,15 @@ fn channel_bytes(value: &Value) -> anyhow::Result<Vec<u8>> {
         return Ok(hex::decode(text(value, "hex"))?);
     };
     let count = usize::try_from(generate["count"].as_u64().context("count")?)?;
-    let content = [text(generate, "prefix"), &text(generate, "fill").repeat(count), text(generate, "suffix")].concat();
-    Ok(if generate["framed"] == json!(true) { encode(content.as_bytes()) } else { content.into_bytes() })
+    let content = [
+        text(generate, "prefix"),
+        &text(generate, "fill").repeat(count),
+        text(generate, "suffix"),
+    ]
+    .concat();
+    Ok(if generate["framed"] == json!(true) {
+        encode(content.as_bytes())
+    } else {
+        content.into_bytes()
+    })
 }

@@ -21,9 +21,13 @@ impl FirstNumbers {
         if text(request, "method") != "transport.consume" {
             return;
         }
-        let encodings = request.pointer("/data/rtpParameters/encodings").and_then(Value::as_array);
+        let encodings = request
+            .pointer("/data/rtpParameters/encodings")
+            .and_then(Value::as_array);
         for encoding in encodings.into_iter().flatten() {
-            let Some(ssrc) = encoding["ssrc"].as_u64() else { continue };
+            let Some(ssrc) = encoding["ssrc"].as_u64() else {
+                continue;
+            };
             self.first.retain(|(_, known), _| *known != ssrc);
             if let Some(rtx) = encoding.pointer("/rtx/ssrc").and_then(Value::as_u64) {
                 self.repeated.insert(rtx, ssrc);
@@ -54,9 +58,13 @@ impl FirstNumbers {
     pub fn rewrite_packet(&mut self, line: &mut Value) {
         let receiver = receiver(line).to_owned();
         let rtp = &line["rtp"];
-        let (Some(ssrc), Some(seq)) = (rtp["ssrc"].as_u64(), number(&rtp["seq"])) else { return };
+        let (Some(ssrc), Some(seq)) = (rtp["ssrc"].as_u64(), number(&rtp["seq"])) else {
+            return;
+        };
         if let Some(original) = rtp.get("osn").and_then(number) {
-            let Some(repeated) = self.repeated.get(&ssrc).copied() else { return };
+            let Some(repeated) = self.repeated.get(&ssrc).copied() else {
+                return;
+            };
             let distance = self.distance(&receiver, repeated, original);
             let payload = line["rtp"]["payload_len"].as_u64().unwrap_or(0);
             let padding = line["rtp"]["padding"].as_u64().unwrap_or(0);
@@ -77,8 +85,12 @@ impl FirstNumbers {
     /// Replaces the sequence number that a trace reports of a packet sent.
     pub fn rewrite_trace(&mut self, line: &mut Value) {
         let receiver = format!("trace of {}", text(line, "targetId"));
-        let Some(info) = line.pointer_mut("/data/info") else { return };
-        let (Some(ssrc), Some(seq)) = (info["ssrc"].as_u64(), info.get("sequenceNumber").and_then(number)) else { return };
+        let Some(info) = line.pointer_mut("/data/info") else {
+            return;
+        };
+        let (Some(ssrc), Some(seq)) = (info["ssrc"].as_u64(), info.get("sequenceNumber").and_then(number)) else {
+            return;
+        };
         info["sequenceNumber"] = json!(self.distance(&receiver, ssrc, seq));
     }
 }
@@ -98,7 +110,9 @@ fn receiver(line: &Value) -> &str {
 
 /// Puts a number into bytes written in hexadecimal.
 fn replace(line: &mut Value, key: &str, position: impl Fn(usize) -> Option<usize>, number: u16) {
-    let Some(Value::String(bytes)) = line.get_mut(key) else { return };
+    let Some(Value::String(bytes)) = line.get_mut(key) else {
+        return;
+    };
     if let Some(at) = position(bytes.len()).filter(|at| at + 4 <= bytes.len()) {
         bytes.replace_range(at..at + 4, &format!("{number:04x}"));
     }
@@ -107,13 +121,18 @@ fn replace(line: &mut Value, key: &str, position: impl Fn(usize) -> Option<usize
 /// A recorded RTCP packet of a receiver with the sequence numbers of the streams as this worker counts them.
 pub fn translate_feedback(packet: &mut [u8], receiver: &str, recorded: &FirstNumbers, replayed: &FirstNumbers) {
     let offset_of = |ssrc: u32| {
-        let (recorded, replayed) = (recorded.get(receiver, ssrc.into())?, replayed.get(receiver, ssrc.into())?);
+        let (recorded, replayed) = (
+            recorded.get(receiver, ssrc.into())?,
+            replayed.get(receiver, ssrc.into())?,
+        );
         Some(replayed.wrapping_sub(recorded))
     };
     let mut start = 0;
     while start + 4 <= packet.len() {
         let length = (usize::from(u16::from_be_bytes([packet[start + 2], packet[start + 3]])) + 1) * 4;
-        let Some(part) = packet.get_mut(start..start + length) else { break };
+        let Some(part) = packet.get_mut(start..start + length) else {
+            break;
+        };
         let count = usize::from(part[0] & 31);
         match (part[1], count) {
             (205, 1) if part.len() >= 12 => {
@@ -125,7 +144,12 @@ pub fn translate_feedback(packet: &mut [u8], receiver: &str, recorded: &FirstNum
             }
             (200 | 201, _) => {
                 let from = if part[1] == 200 { 28 } else { 8 };
-                for block in part.get_mut(from..).unwrap_or_default().chunks_exact_mut(24).take(count) {
+                for block in part
+                    .get_mut(from..)
+                    .unwrap_or_default()
+                    .chunks_exact_mut(24)
+                    .take(count)
+                {
                     if let Some(offset) = offset_of(word(block, 0)) {
                         shift(&mut block[10..12], offset);
                     }
@@ -172,6 +196,9 @@ mod tests {
         numbers.rewrite_packet(&mut first);
         numbers.rewrite_packet(&mut second);
         assert_eq!(first["hex"], "806400000000000000000007");
-        assert_eq!((&second["rtp"]["seq"], &second["hex"]), (&json!(2), &json!("806400020000000000000007")));
+        assert_eq!(
+            (&second["rtp"]["seq"], &second["hex"]),
+            (&json!(2), &json!("806400020000000000000007"))
+        );
     }
 }

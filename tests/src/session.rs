@@ -53,6 +53,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    pub fn new(label: Option<String>) -> Self {
+        Self {
+            label,
+            ..Self::default()
+        }
+    }
+
     pub fn has_exited(&self) -> bool {
         self.exit.is_some()
     }
@@ -88,14 +95,23 @@ impl Process {
     fn channel(&mut self, frame: &[u8]) {
         if frame.first() != Some(&b'{') {
             let mut line = self.line("log");
-            line["level"] = json!(frame.first().map(|level| char::from(*level).to_string()).unwrap_or_default());
+            line["level"] = json!(
+                frame
+                    .first()
+                    .map(|level| char::from(*level).to_string())
+                    .unwrap_or_default()
+            );
             line["text"] = json!(String::from_utf8_lossy(frame.get(1..).unwrap_or_default()));
             self.lanes[0].push(line);
             return;
         }
         let parsed = serde_json::from_slice::<Map<String, Value>>(frame);
         let Ok(content) = parsed else {
-            self.text(0, "notification", format!("not JSON: {}", String::from_utf8_lossy(frame)));
+            self.text(
+                0,
+                "notification",
+                format!("not JSON: {}", String::from_utf8_lossy(frame)),
+            );
             return;
         };
         let mut line;
@@ -198,7 +214,10 @@ impl State {
                 return Some((format!("{id} rtcp"), transport));
             }
             let candidates = transport["iceCandidates"].as_array();
-            let mut candidates = candidates.into_iter().flatten().filter(|candidate| candidate["protocol"] == "udp");
+            let mut candidates = candidates
+                .into_iter()
+                .flatten()
+                .filter(|candidate| candidate["protocol"] == "udp");
             if candidates.any(|candidate| at(candidate, "/port")) {
                 return Some((format!("{id} ice"), transport));
             }
@@ -209,8 +228,13 @@ impl State {
     /// Takes note of a datagram that arrived at a peer.
     pub fn datagram(&mut self, peer: &str, packet: &[u8], port: u16) {
         if let Some((socket, transport)) = self.taps.get(peer) {
-            let transports = self.processes.iter().find_map(|process| process.transports.get(transport));
-            let port = transports.and_then(|transport| transport.pointer("/tuple/localPort")).and_then(Value::as_u64);
+            let transports = self
+                .processes
+                .iter()
+                .find_map(|process| process.transports.get(transport));
+            let port = transports
+                .and_then(|transport| transport.pointer("/tuple/localPort"))
+                .and_then(Value::as_u64);
             if let Some(port) = port.and_then(|port| u16::try_from(port).ok()) {
                 let _ = socket.send_to(packet, ("127.0.0.1", port));
             }
@@ -218,7 +242,9 @@ impl State {
         let sender = self.sender(port);
         let from = sender.as_ref().map_or("unknown", |(name, _)| name).to_owned();
         let mut line = json!({ "step": "udp-recv", "at": peer, "from": from, "hex": hex::encode(packet) });
-        let keys = sender.map(|(_, transport)| transport["srtpParameters"].clone()).unwrap_or_default();
+        let keys = sender
+            .map(|(_, transport)| transport["srtpParameters"].clone())
+            .unwrap_or_default();
         let mut description = describe(packet, Hint::Unknown);
         if let (Some(suite), Some(key)) = (keys["cryptoSuite"].as_str(), keys["keyBase64"].as_str()) {
             let slot = (peer.to_owned(), key.to_owned());
@@ -227,7 +253,10 @@ impl State {
             {
                 self.decryptors.insert(slot.clone(), decryptor);
             }
-            let plain = self.decryptors.get_mut(&slot).and_then(|decryptor| decryptor.decrypt(packet));
+            let plain = self
+                .decryptors
+                .get_mut(&slot)
+                .and_then(|decryptor| decryptor.decrypt(packet));
             if let Some(plain) = &plain {
                 description = describe(plain, Hint::Unknown);
             }

@@ -38,7 +38,11 @@ impl Decryptor {
 
     /// The packet in the clear, or None if it does not authenticate.
     pub fn decrypt(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
-        let plain = if is_rtcp(packet) { self.context.decrypt_rtcp(packet) } else { self.context.decrypt_rtp(packet) };
+        let plain = if is_rtcp(packet) {
+            self.context.decrypt_rtcp(packet)
+        } else {
+            self.context.decrypt_rtp(packet)
+        };
         plain.ok().map(|plain| plain.to_vec())
     }
 }

@@ -40,7 +40,9 @@ pub fn rebuild(packet: &[u8], recorded: Option<&Credentials>, replayed: Option<&
             }
             MESSAGE_INTEGRITY => {
                 let good = recorded.is_none_or(|recorded| signed_with(packet, &recorded.password));
-                let password = replayed.filter(|_| good).map_or("wrong", |replayed| replayed.password.as_str());
+                let password = replayed
+                    .filter(|_| good)
+                    .map_or("wrong", |replayed| replayed.password.as_str());
                 set_length(&mut output, 24);
                 let tag = hmac(password, &output);
                 append(&mut output, MESSAGE_INTEGRITY, &tag);
@@ -100,7 +102,9 @@ fn signed_with(packet: &[u8], password: &str) -> bool {
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
     })
 }
 
@@ -111,7 +115,10 @@ mod tests {
     #[test]
     fn rebuilding_with_the_same_credentials_changes_nothing() {
         // A request as WebRTC endpoints send it, signed with this password.
-        let credentials = Credentials { ufrag: "ufrag".to_owned(), password: "a password of some length".to_owned() };
+        let credentials = Credentials {
+            ufrag: "ufrag".to_owned(),
+            password: "a password of some length".to_owned(),
+        };
         let mut packet = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
         packet.extend_from_slice(&[7; 12]);
         append(&mut packet, USERNAME, b"ufrag:peer");
@@ -120,8 +127,14 @@ mod tests {
         append(&mut packet, FINGERPRINT, &[0; 4]);
         let signed = rebuild(&packet, None, Some(&credentials)).unwrap();
         assert!(signed_with(&signed, &credentials.password));
-        assert_eq!(rebuild(&signed, Some(&credentials), Some(&credentials)).unwrap(), signed);
-        let wrong = Credentials { password: "wrong".to_owned(), ..credentials.clone() };
+        assert_eq!(
+            rebuild(&signed, Some(&credentials), Some(&credentials)).unwrap(),
+            signed
+        );
+        let wrong = Credentials {
+            password: "wrong".to_owned(),
+            ..credentials.clone()
+        };
         let badly_signed = rebuild(&packet, None, Some(&wrong)).unwrap();
         let rebuilt = rebuild(&badly_signed, Some(&credentials), Some(&credentials)).unwrap();
         assert!(!signed_with(&rebuilt, &credentials.password));

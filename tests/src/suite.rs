@@ -37,7 +37,10 @@ pub fn run(name: &str) -> anyhow::Result<Outcome> {
     let recording = Recording::load(name)?;
     let (masks, deviations) = (Masks::load()?, Deviations::load(&recording)?);
     let replayed = replay(&recording, &masks, &deviations)?;
-    Ok(Outcome { differences: judge(&recording, &masks, &deviations, &replayed), stop: recording.stop() })
+    Ok(Outcome {
+        differences: judge(&recording, &masks, &deviations, &replayed),
+        stop: recording.stop(),
+    })
 }
 
 /// How lines differ from those of the recording.
@@ -57,7 +60,11 @@ pub fn describe(differences: &[Difference]) -> String {
         text.push_str(&difference.describe(width));
     }
     if differences.len() > count {
-        let _ = writeln!(text, "  .. and {} more; {FULL_DIFF}=1 shows everything", differences.len() - count);
+        let _ = writeln!(
+            text,
+            "  .. and {} more; {FULL_DIFF}=1 shows everything",
+            differences.len() - count
+        );
     }
     text
 }
@@ -70,7 +77,9 @@ pub fn expected_failure(name: &str) -> anyhow::Result<Option<String>> {
     let path = vectors().join("expected_failures.txt");
     let content = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let entries = content.lines().filter(|line| !line.starts_with('#'));
-    let reason = entries.filter_map(|line| line.split_once(char::is_whitespace)).find(|(entry, _)| *entry == name);
+    let reason = entries
+        .filter_map(|line| line.split_once(char::is_whitespace))
+        .find(|(entry, _)| *entry == name);
     Ok(reason.map(|(_, reason)| reason.trim().to_owned()))
 }
 
@@ -80,9 +89,15 @@ pub fn expected_failure(name: &str) -> anyhow::Result<Option<String>> {
 /// There are differences and the recording is not listed as failing, or there are none and it is.
 pub fn check(name: &str, stops: Option<Stop>) {
     let outcome = run(name).unwrap_or_else(|error| panic!("{name} could not be replayed: {error:#}"));
-    assert_eq!(outcome.stop, stops, "{name} can be replayed to another line than this test knows of");
+    assert_eq!(
+        outcome.stop, stops,
+        "{name} can be replayed to another line than this test knows of"
+    );
     if let Some(stop) = outcome.stop {
-        println!("{name}: only the lines before {} were replayed: {:?}", stop.line, stop.reason);
+        println!(
+            "{name}: only the lines before {} were replayed: {:?}",
+            stop.line, stop.reason
+        );
     }
     let listed = expected_failure(name).expect("the list of expected failures");
     let (count, description) = (outcome.differences.len(), describe(&outcome.differences));

@@ -78,7 +78,11 @@ fn built_binary() -> PathBuf {
     let profile = test.ancestors().nth(2).expect("a target directory").to_owned();
     let sibling = profile.join("worker");
     let release = profile.with_file_name("release").join("worker");
-    if !sibling.is_file() && release.is_file() { release } else { sibling }
+    if !sibling.is_file() && release.is_file() {
+        release
+    } else {
+        sibling
+    }
 }
 
 /// A running worker. Dropping it kills it.
@@ -106,14 +110,22 @@ impl WorkerProcess {
         for child_fd in 3..=6 {
             let (ours, theirs) = UnixStream::pair()?;
             pipes.insert(child_fd, ours);
-            mappings.push(FdMapping { parent_fd: OwnedFd::from(theirs), child_fd });
+            mappings.push(FdMapping {
+                parent_fd: OwnedFd::from(theirs),
+                child_fd,
+            });
         }
         let binary = binary();
         let mut command = Command::new(&binary);
         command.args(&options.args).env_clear().envs(&options.env);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.fd_mappings(mappings).context("mapping file descriptors")?;
-        let mut child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("starting {}", binary.display()))?;
         drop(command);
 
         let pid = Pid::from_raw(i32::try_from(child.id())?);
@@ -128,7 +140,12 @@ impl WorkerProcess {
         let reaped = Arc::new(Mutex::new(false));
         let done = Arc::clone(&reaped);
         let waiter = thread::spawn(move || wait(child, &done, readers, sink.as_ref()));
-        Ok(Self { pid, pipes, reaped, waiter: Some(waiter) })
+        Ok(Self {
+            pid,
+            pipes,
+            reaped,
+            waiter: Some(waiter),
+        })
     }
 
     /// Its process id.
@@ -199,7 +216,10 @@ fn wait(mut child: Child, reaped: &Mutex<bool>, readers: Vec<JoinHandle<()>>, si
     }
     let status = status.expect("the status of a child");
     let signal = status.signal().and_then(|signal| Signal::try_from(signal).ok());
-    sink(Event::Exit { code: status.code(), signal: signal.map(|signal| signal.as_str().to_owned()) });
+    sink(Event::Exit {
+        code: status.code(),
+        signal: signal.map(|signal| signal.as_str().to_owned()),
+    });
 }
 
 fn read_frames<F>(mut pipe: UnixStream, sink: Arc<F>, event: fn(Vec<u8>) -> Event) -> JoinHandle<()>
