@@ -64,6 +64,18 @@ pub fn compare(expected: &Normalised, actual: &Normalised) -> Vec<Difference> {
 }
 
 impl Difference {
+    /// Whether only the text of a reason differs, which clients do not look at.
+    pub fn is_text_of_reason(&self) -> bool {
+        let (Some(expected), Some(actual)) = (&self.expected, &self.actual) else {
+            return false;
+        };
+        let mut paths = Vec::new();
+        differing_paths(Some(&expected.value), Some(&actual.value), "", &mut paths);
+        paths
+            .iter()
+            .all(|(path, ..)| ["/reason", "/header/reason"].contains(&path.as_str()))
+    }
+
     /// A description of a few lines, whose texts are cut off after so many characters.
     pub fn describe(&self, width: usize) -> String {
         let mut text = String::new();

@@ -1,12 +1,15 @@
 //! Where Sluice differs from the recorded worker on purpose: `vectors/deviations.jsonl`.
 //!
-//! Every line names a recording and a reason, and one of:
+//! Every line names a recording and a reason, and says what differs:
 //!
 //! - `"skip": [from, to]`: output of the windows opened by these lines is not compared;
 //! - `"omit": [from, to]`: these lines are neither executed nor compared;
-//! - `"line": n, "replace": [..]`: that output is replaced by these lines, or by none;
-//! - `"line": n, "ignore": ["/pointer", ..]`: these values are left out of that output and of others of its kind in the
-//!   same window.
+//! - `"line": n` and one or more of
+//!   - `"replace": [..]`: that output is replaced by these lines, or by none;
+//!   - `"set": {"/pointer": value, ..}`: other values are expected in it;
+//!   - `"remove": ["/pointer", ..]`: values are not expected in it;
+//!   - `"ignore": ["/pointer", ..]`: these values are left out of that output and of others of its kind in the same
+//!     window.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,6 +17,7 @@ use std::fs;
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use crate::normalise::remove;
 use crate::recording::{Line, Recording, is_output, text, vectors};
 
 /// The differences of one recording.
@@ -101,17 +105,27 @@ impl Deviations {
             if !is_output(line.step()) {
                 bail!("line {number} is not output");
             }
-            if let Some(replacement) = entry["replace"].as_array() {
-                self.replaced.insert(number, replacement.clone());
-            } else {
-                let pointers = entry["ignore"].as_array().context("neither replace nor ignore")?;
-                let pointers = pointers.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            let mut expected = match entry["replace"].as_array() {
+                Some(replacement) => replacement.clone(),
+                None => vec![line.value.clone()],
+            };
+            if let Some(line) = expected.first_mut() {
+                for (pointer, value) in entry["set"].as_object().into_iter().flatten() {
+                    *line.pointer_mut(pointer).context("set: no such value")? = value.clone();
+                }
+                for pointer in pointers(&entry["remove"]) {
+                    remove(line, pointer);
+                }
+            }
+            if let Some(first) = expected.first() {
+                let ignored = pointers(&entry["ignore"]).map(str::to_owned).collect();
                 self.ignored.push(Ignored {
                     window: line.window,
-                    kind: kind(&line.value),
-                    pointers,
+                    kind: kind(first),
+                    pointers: ignored,
                 });
             }
+            self.replaced.insert(number, expected);
         }
         Ok(())
     }
@@ -152,6 +166,10 @@ impl Deviations {
             .filter(move |ignored| ignored.window == window && ignored.kind == kind);
         matching.flat_map(|ignored| ignored.pointers.iter().map(String::as_str))
     }
+}
+
+fn pointers(value: &Value) -> impl Iterator<Item = &str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 fn parse_range(range: &Value) -> anyhow::Result<(usize, usize)> {

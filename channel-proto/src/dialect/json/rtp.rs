@@ -72,7 +72,7 @@ pub(super) fn rtp_parameters(data: Fields<'_>) -> Arguments<RtpParameters> {
         .map(|value| header_extension(Fields::entry(value)?))
         .collect::<Arguments<Vec<_>>>()?;
     let rtcp = fields.object("rtcp").map(|rtcp| RtcpParameters {
-        cname: rtcp.text("cname"),
+        cname: rtcp.text("cname").filter(|cname| !cname.is_empty()),
         ssrc: rtcp.uint("ssrc").map(|ssrc| ssrc as u32),
         reduced_size: rtcp.truth("reducedSize").unwrap_or(true),
     });
