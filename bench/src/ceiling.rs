@@ -98,7 +98,7 @@ fn send_bursts(
         if first.len() % size == 0 && runs.peek().is_some_and(|&(_, next)| next == size) {
             joined.clear();
             joined.extend_from_slice(first);
-            while let Some((run, _)) = runs.next_if(|&(_, next)| next == size && joined.len() % size == 0) {
+            while let Some((run, _)) = runs.next_if(|&(_, next)| next == size && joined.len().is_multiple_of(size)) {
                 joined.extend_from_slice(run);
             }
             burst = joined;

@@ -162,9 +162,9 @@ impl Normaliser<'_> {
             value: canonical(&value),
         };
         if RUNS.contains(&step.as_str()) {
-            self.run.push(line)
+            self.run.push(line);
         } else {
-            self.result.lines.push(line)
+            self.result.lines.push(line);
         }
     }
 

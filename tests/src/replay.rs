@@ -33,6 +33,7 @@ const IMPATIENCE: Duration = Duration::from_millis(30);
 const DISAPPOINTMENTS: usize = 6;
 
 /// Recordings in which two sockets pass on to each other's transport what they receive.
+#[allow(clippy::type_complexity, reason = "a table")]
 const TAPS: [(&str, [(&str, &str, &str); 2]); 1] = [(
     "46-sctp-data",
     [
