@@ -116,7 +116,7 @@ describe('a worker and a router', () => {
 
     const comedia = await plain({ comedia: true });
     assert.equal(comedia.rtcpTuple, undefined);
-    await assert.rejects(comedia.connect({ ip: '127.0.0.1', port: 40001 }), TypeError);
+    await comedia.connect({});
 
     const secure = await plain({ enableSrtp: true, srtpCryptoSuite: 'AES_CM_128_HMAC_SHA1_32' });
     assert.equal(secure.srtpParameters.cryptoSuite, 'AES_CM_128_HMAC_SHA1_32');
@@ -230,6 +230,7 @@ describe('a worker and a router', () => {
     assert.equal(last.readUInt32BE(8), ssrc);
     const [tuple] = await learned;
     assert.equal(tuple.remotePort, sender.address().port);
+    while (producer.score.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
     assert.equal(producer.score[0].ssrc, 4444);
     sender.close();
     receiver.close();

@@ -31,7 +31,12 @@ fn the_node_client_finds_what_it_expects() {
         );
     }
     let mut node = Command::new("node");
-    node.args(["--test", "--test-reporter=spec", "foreign_client.test.mjs"]);
+    node.args([
+        "--test",
+        "--test-force-exit",
+        "--test-reporter=spec",
+        "foreign_client.test.mjs",
+    ]);
     run(
         node.current_dir(&directory).env("MEDIASOUP_WORKER_BIN", worker),
         "node --test",
