@@ -18,7 +18,7 @@ const START: Duration = Duration::from_secs(5);
 /// How long after the last packet nothing is expected any more.
 const SETTLED: Duration = Duration::from_millis(150);
 /// Frames sent at full pace before the measurement: caches, memory and estimators are warm then.
-const WARM_UP_FRAMES: u64 = 15;
+const WARM_UP_FRAMES: u64 = 10;
 /// Times that the numbering of the consumers is tried to be learnt.
 const ALIGNMENTS: usize = 5;
 /// Sending times are kept for as many packets as there are sequence numbers.
@@ -326,5 +326,67 @@ impl Tally {
                 None => (),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Forwards to one port: renumbered by `shift`, without the second packet of each frame, with the third one twice.
+    fn careless_relay(destination: u16, shift: u16, stop: &AtomicBool, socket: &BatchSocket) {
+        let destination = SocketAddr::from((Ipv4Addr::LOCALHOST, destination));
+        let mut buffer = ReceiveBuffer::new();
+        while !stop.load(Ordering::Relaxed) {
+            socket.receive(&mut buffer).expect("received");
+            for datagram in buffer.datagrams() {
+                let header = rtp::read(datagram).expect("RTP");
+                let mut packet = datagram.to_vec();
+                packet[2..4].copy_from_slice(&header.sequence.wrapping_add(shift).to_be_bytes());
+                let copies = match u64::from(header.sequence) % FRAME_PACKETS {
+                    1 => 0,
+                    2 => 2,
+                    _ => 1,
+                };
+                for _ in 0..copies {
+                    socket.send_run(&packet, PACKET_SIZE, destination).expect("sent");
+                }
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn losses_and_duplicates_are_counted_and_numbers_are_learnt() {
+        for (stamped, pace) in [(true, Pace::Burst), (false, Pace::Burst), (false, Pace::Spaced)] {
+            let mut generator = Generator::start(1, stamped).expect("started");
+            let (stop, relay) = (AtomicBool::new(false), BatchSocket::bind().expect("bound"));
+            let (port, destination) = (relay.port().expect("bound"), generator.ports[0]);
+            let count = thread::scope(|scope| {
+                scope.spawn(|| careless_relay(destination, 65_500, &stop, &relay));
+                let count = generator
+                    .warm_up(port, pace)
+                    .and_then(|()| generator.measure(port, pace, 6));
+                stop.store(true, Ordering::Relaxed);
+                count
+            });
+            let count = count.expect("measured");
+            assert_eq!((count.sent, count.received, count.duplicates), (60, 54, 6));
+            assert_eq!((count.worst_missing, count.latencies.len()), (6, 54));
+            // A wrong number would lead to the time of another packet: at least a frame ago, or not sent yet.
+            let mut latencies = count.latencies;
+            latencies.sort_unstable();
+            assert!(latencies[0] > 1_000 && latencies[latencies.len() / 2] < 30_000_000);
+            generator.finish().expect("no error");
+        }
+    }
+
+    #[test]
+    fn silence_is_an_error() {
+        let mut generator = Generator::start(2, true).expect("started");
+        // Only one of two consumers is served.
+        let port = generator.ports[0];
+        let error = generator.warm_up(port, Pace::Burst).expect_err("one is silent");
+        assert!(error.to_string().contains("1 of 2 consumers"));
     }
 }
