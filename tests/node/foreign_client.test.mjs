@@ -226,11 +226,10 @@ describe('a worker and a router', () => {
     const send = (sequence) =>
       sender.send(rtp({ sequence, ssrc: 4444, payload: 'over the wire' }), ingest.tuple.localPort, '127.0.0.1');
     await sendUntilReceived(send, received, 'over the wire');
-    const [{ encodings: [{ ssrc }] }] = [consumer.rtpParameters];
-    assert.equal(last.readUInt32BE(8), ssrc);
+    assert.equal(last.readUInt32BE(8), consumer.rtpParameters.encodings[0].ssrc);
     const [tuple] = await learned;
     assert.equal(tuple.remotePort, sender.address().port);
-    while (producer.score.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    if (producer.score.length === 0) await event(producer, 'score');
     assert.equal(producer.score[0].ssrc, 4444);
     sender.close();
     receiver.close();

@@ -101,15 +101,9 @@ pub fn expected_failure(name: &str) -> anyhow::Result<Option<String>> {
 /// # Panics
 /// There are differences and the recording is not listed as failing, or there are none and it is.
 pub fn check(name: &str, stops: Option<Stop>) {
-    let listed = expected_failure(name).expect("the list of expected failures");
-    let outcome = match (run(name), &listed) {
-        (Ok(outcome), _) => outcome,
-        // An object that does not exist yet has no ports to send to.
-        (Err(error), Some(reason)) => return println!("{name}: {error:#}, as expected ({reason})"),
-        (Err(error), None) => panic!("{name} could not be replayed: {error:#}"),
-    };
-    assert!(
-        outcome.stop == stops || listed.is_some(),
+    let outcome = run(name).unwrap_or_else(|error| panic!("{name} could not be replayed: {error:#}"));
+    assert_eq!(
+        outcome.stop, stops,
         "{name} can be replayed to another line than this test knows of"
     );
     if let Some(stop) = outcome.stop {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::thread::sleep;
@@ -18,10 +17,12 @@ use crate::frame::{Deframer, MAX_FRAME, encode};
 use crate::normalise::Masks;
 use crate::peers::{TcpPeer, UdpPeer};
 use crate::recording::{Line, Recording, is_output, text};
-use crate::sequence::{FirstNumbers, translate_feedback};
+use crate::sequence::FirstNumbers;
 use crate::session::{Process, Session, State};
-use crate::stun::{Credentials, addressed_ufrag, rebuild};
+use crate::stun::Credentials;
 use crate::worker_process::{Event, Options, WorkerProcess, binary};
+
+mod sockets;
 
 /// Ids of the requests that close a window.
 const FIRST_FENCE: u64 = 3_000_000_000;
@@ -31,16 +32,6 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 const IMPATIENCE: Duration = Duration::from_millis(30);
 /// How often it may fail to come before patience ends.
 const DISAPPOINTMENTS: usize = 6;
-
-/// Recordings in which two sockets pass on to each other's transport what they receive.
-#[allow(clippy::type_complexity, reason = "a table")]
-const TAPS: [(&str, [(&str, &str, &str); 2]); 1] = [(
-    "46-sctp-data",
-    [
-        ("X", "Y", "11111111-0000-4000-8000-000000000002"),
-        ("Y", "X", "11111111-0000-4000-8000-000000000001"),
-    ],
-)];
 
 /// Replays the part of a recording that can be replayed.
 ///
@@ -558,117 +549,6 @@ impl<'a> Replay<'a> {
         } else {
             sleep(Duration::from_millis(60));
         }
-    }
-}
-
-/// Sockets.
-impl Replay<'_> {
-    fn udp_open(&mut self, value: &Value) -> anyhow::Result<()> {
-        let name = text(value, "name").to_owned();
-        let (session, at) = (Arc::clone(&self.session), name.clone());
-        let peer = UdpPeer::open(text(value, "ip"), move |packet, port| {
-            session.update(|state| state.datagram(&at, packet, port));
-        })?;
-        self.udp.insert(name, peer);
-        for (_, taps) in TAPS.iter().filter(|(recording, _)| *recording == self.recording.name) {
-            for (at, through, transport) in taps {
-                if let Some(peer) = self.udp.get(*through) {
-                    let tap = (peer.socket(), (*transport).to_owned());
-                    self.session.update(|state| state.taps.insert((*at).to_owned(), tap));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn address(&self, to: &str) -> anyhow::Result<SocketAddr> {
-        let (transport, port) = to.split_once(' ').context("no port named")?;
-        let state = self.session.lock();
-        let transports = state
-            .processes
-            .last()
-            .map(|process| &process.transports)
-            .context("no process")?;
-        let transport = transports.get(transport).context("unknown transport")?;
-        let candidate = |protocol: &str| {
-            let candidates = transport["iceCandidates"].as_array().into_iter().flatten();
-            let found = candidates
-                .into_iter()
-                .find(|candidate| candidate["protocol"] == protocol)?;
-            Some((found["ip"].as_str()?.to_owned(), found["port"].as_u64()?))
-        };
-        let local = |pointer: &str| {
-            Some((
-                "127.0.0.1".to_owned(),
-                transport.pointer(pointer).and_then(Value::as_u64)?,
-            ))
-        };
-        let address = match port {
-            "rtcp" => local("/rtcpTuple/localPort"),
-            "ice" => candidate("udp"),
-            "ice-tcp" => candidate("tcp"),
-            _ => local("/tuple/localPort"),
-        };
-        let (ip, port) = address.context("the transport has no such port")?;
-        Ok(SocketAddr::new(ip.parse()?, u16::try_from(port)?))
-    }
-
-    fn udp_send(&mut self, value: &Value) -> anyhow::Result<()> {
-        let mut packet = self.packet(value)?;
-        let from = text(value, "from");
-        if value.get("rtcp").is_some() && value.get("plain_hex").is_none() {
-            translate_feedback(&mut packet, from, &self.recorded_numbers, &self.replayed_numbers);
-        }
-        // A transport that could not be created is reported as the difference that it is.
-        if let Ok(address) = self.address(text(value, "to")) {
-            self.udp.get(from).context("no such socket")?.send(&packet, address)?;
-        }
-        Ok(())
-    }
-
-    /// The recorded packet, made anew where it depends on credentials.
-    fn packet(&self, value: &Value) -> anyhow::Result<Vec<u8>> {
-        let packet = hex::decode(text(value, "hex"))?;
-        if value["ephemeral"] != json!(true) {
-            return Ok(packet);
-        }
-        let pair = addressed_ufrag(&packet).and_then(|ufrag| self.credentials.get(&ufrag));
-        let rebuilt = rebuild(
-            &packet,
-            pair.map(|(recorded, _)| recorded),
-            pair.map(|(_, replayed)| replayed),
-        );
-        rebuilt.context("a packet that is not STUN cannot be made anew")
-    }
-
-    fn tcp_connect(&mut self, value: &Value) -> anyhow::Result<()> {
-        let name = text(value, "name").to_owned();
-        let address = match value.get("to").and_then(Value::as_str) {
-            Some(to) => self.address(to),
-            None => Ok(SocketAddr::new(
-                text(value, "ip").parse()?,
-                u16::try_from(value["port"].as_u64().unwrap_or(0))?,
-            )),
-        };
-        let (session, at) = (Arc::clone(&self.session), name.clone());
-        let sink = move |packet: Option<&[u8]>| {
-            let step = if packet.is_some() { "tcp-recv" } else { "tcp-closed" };
-            session.update(|state| state.peer_line(&at, json!({ "step": step, "at": at }), packet));
-        };
-        if let Ok(peer) = address.and_then(|address| TcpPeer::connect(address, sink)) {
-            self.tcp.insert(name, peer);
-        }
-        Ok(())
-    }
-
-    fn tcp_send(&mut self, value: &Value) -> anyhow::Result<()> {
-        let packet = self.packet(value)?;
-        if let Some(peer) = self.tcp.get_mut(text(value, "from")) {
-            // A broken connection shows in what does not come back.
-            let _ = peer.send(&packet);
-        }
-        sleep(Duration::from_millis(20));
-        Ok(())
     }
 }
 
