@@ -107,26 +107,76 @@ mod tests {
         assert_eq!(items, [FrameItem::Oversized(MAX_PAYLOAD as u32 + 1), next]);
     }
 
+    #[test]
+    fn a_frame_of_the_largest_size_passes_and_a_larger_one_is_refused() {
+        let mut stream = BytesMut::new();
+        FrameCodec::default().encode(vec![1; MAX_PAYLOAD], &mut stream).unwrap();
+        let frame = FrameCodec::default().decode(&mut stream).unwrap();
+        assert!(matches!(frame, Some(FrameItem::Frame(frame)) if frame.len() == MAX_PAYLOAD));
+        let refused = FrameCodec::default().encode(vec![1; MAX_PAYLOAD + 1], &mut stream);
+        assert!(matches!(refused, Err(FrameError::TooLong(length)) if length == MAX_PAYLOAD + 1));
+        assert!(stream.is_empty(), "nothing of a refused frame is written");
+    }
+
+    fn decode_in_pieces(stream: &[u8], cuts: &[usize]) -> Vec<FrameItem> {
+        let mut codec = FrameCodec::default();
+        let (mut buffer, mut items, mut start) = (BytesMut::new(), Vec::new(), 0);
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (stream.len() + 1)).collect();
+        ends.push(stream.len());
+        ends.sort_unstable();
+        for end in ends {
+            buffer.extend_from_slice(&stream[start..end]);
+            start = end;
+            while let Some(item) = codec.decode(&mut buffer).unwrap() {
+                items.push(item);
+            }
+        }
+        assert!(buffer.is_empty());
+        items
+    }
+
+    fn small_frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..8)
+    }
+
+    fn written(frames: &[Vec<u8>], stream: &mut BytesMut) -> Vec<FrameItem> {
+        for frame in frames {
+            FrameCodec::default().encode(frame, stream).unwrap();
+        }
+        let items = frames.iter().map(|frame| FrameItem::Frame(Bytes::from(frame.clone())));
+        items.collect()
+    }
+
     proptest! {
         #[test]
         fn frames_are_the_same_however_the_stream_is_split(
-            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 1..8),
-            size in 1_usize..20,
+            frames in small_frames(),
+            cuts in prop::collection::vec(any::<usize>(), 0..40),
         ) {
             let mut stream = BytesMut::new();
-            for frame in &frames {
-                FrameCodec::default().encode(frame, &mut stream).unwrap();
-            }
-            let mut codec = FrameCodec::default();
-            let mut buffer = BytesMut::new();
-            let mut read = Vec::new();
-            for chunk in stream.chunks(size) {
-                buffer.extend_from_slice(chunk);
-                while let Some(FrameItem::Frame(frame)) = codec.decode(&mut buffer).unwrap() {
-                    read.push(frame.to_vec());
-                }
-            }
-            prop_assert_eq!(read, frames);
+            let expected = written(&frames, &mut stream);
+            prop_assert_eq!(decode_in_pieces(&stream, &cuts), expected);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        #[test]
+        fn an_oversized_frame_hides_nothing_however_the_stream_is_split(
+            before in small_frames(),
+            beyond in 1..100_u32,
+            after in small_frames(),
+            cuts in prop::collection::vec(any::<usize>(), 0..40),
+        ) {
+            let length = MAX_PAYLOAD as u32 + beyond;
+            let mut stream = BytesMut::new();
+            let mut expected = written(&before, &mut stream);
+            stream.put_slice(&length.to_ne_bytes());
+            stream.put_bytes(0, length as usize);
+            expected.push(FrameItem::Oversized(length));
+            expected.extend(written(&after, &mut stream));
+            prop_assert_eq!(decode_in_pieces(&stream, &cuts), expected);
         }
     }
 }

@@ -32,7 +32,7 @@ pub struct RtpParameters {
     #[serde(default)]
     pub encodings: Vec<RtpEncodingParameters>,
     /// RTCP settings; serialised as `{}` when they were not given.
-    #[serde(default, serialize_with = "rtcp_or_empty")]
+    #[serde(default, serialize_with = "rtcp_or_empty", deserialize_with = "rtcp_unless_empty")]
     pub rtcp: Option<RtcpParameters>,
 }
 
@@ -41,6 +41,23 @@ fn rtcp_or_empty<S: serde::Serializer>(rtcp: &Option<RtcpParameters>, serializer
         Some(rtcp) => rtcp.serialize(serializer),
         None => serde::ser::SerializeMap::end(serializer.serialize_map(Some(0))?),
     }
+}
+
+fn rtcp_unless_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<RtcpParameters>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Given {
+        cname: Option<String>,
+        ssrc: Option<u32>,
+        reduced_size: Option<bool>,
+    }
+    let given = Option::<Given>::deserialize(deserializer)?;
+    let given = given.filter(|given| given.cname.is_some() || given.ssrc.is_some() || given.reduced_size.is_some());
+    Ok(given.map(|given| RtcpParameters {
+        cname: given.cname,
+        ssrc: given.ssrc,
+        reduced_size: given.reduced_size.unwrap_or_else(yes),
+    }))
 }
 
 /// One codec of a sender.

@@ -76,7 +76,9 @@ pub fn encode_request(request: &Request) -> Vec<u8> {
     frame.insert("id".to_owned(), request.id.into());
     frame.insert("method".to_owned(), request.command.method().into());
     insert_object(&mut frame, "internal", value(&request.target));
-    insert_object(&mut frame, "data", data(&request.command));
+    let mut data = data(&request.command);
+    prune(&mut data);
+    insert_object(&mut frame, "data", data);
     serde_json::to_vec(&frame).unwrap_or_default()
 }
 
@@ -100,6 +102,19 @@ pub fn encode_payload_command(command: &PayloadCommand) -> Vec<u8> {
         }
     }
     serde_json::to_vec(&frame).unwrap_or_default()
+}
+
+/// Dumps have keys that requests leave out: null where a mapping names no stream, `rtcp` where none was given.
+fn prune(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            let no_rtcp = |key: &str, value: &Value| key == "rtcp" && value.as_object().is_some_and(Map::is_empty);
+            map.retain(|key, value| !value.is_null() && !no_rtcp(key, value));
+            map.values_mut().for_each(prune);
+        }
+        Value::Array(values) => values.iter_mut().for_each(prune),
+        _ => {}
+    }
 }
 
 fn insert_object(frame: &mut Map<String, Value>, key: &str, value: Value) {

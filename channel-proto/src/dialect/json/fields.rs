@@ -29,6 +29,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An entry that must be an object, `what` it is being told otherwise.
+    pub(super) fn named(value: &'a Value, what: impl FnOnce() -> String) -> Arguments<Self> {
+        match value {
+            Value::Object(map) => Ok(Self(Some(map))),
+            _ => invalid(format!("{} (not an object)", what())),
+        }
+    }
+
     pub(super) fn get(self, key: &str) -> Option<&'a Value> {
         self.0?.get(key)
     }
@@ -83,12 +91,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Absent is fine; anything but a whole number is an error.
-    pub(super) fn strict_uint(self, key: &str) -> Arguments<Option<u64>> {
+    pub(super) fn strict_uint(self, key: &str, otherwise: &str) -> Arguments<Option<u64>> {
         match self.get(key) {
             None => Ok(None),
             Some(value) => match value.as_u64() {
                 Some(value) => Ok(Some(value)),
-                None => invalid(format!("wrong {key} (not a positive number)")),
+                None => invalid(format!("wrong {key} ({otherwise})")),
             },
         }
     }

@@ -6,10 +6,13 @@
 //! constant.
 
 mod client;
+mod connect;
 mod fields;
+mod media;
 mod request;
 mod response;
 mod rtp;
+mod transport;
 
 pub use client::{
     Data, Incoming, IncomingError, IncomingPayload, decode_incoming, decode_incoming_payload, encode_payload_command,

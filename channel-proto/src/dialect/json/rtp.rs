@@ -40,6 +40,7 @@ pub(super) fn kind(data: Fields<'_>) -> Arguments<MediaKind> {
     match data.need_str("kind")?.to_ascii_lowercase().as_str() {
         "audio" => Ok(MediaKind::Audio),
         "video" => Ok(MediaKind::Video),
+        "" => invalid("invalid empty kind"),
         other => invalid(format!("invalid media kind [kind:{other}]")),
     }
 }
@@ -91,7 +92,10 @@ fn codec(fields: Fields<'_>) -> Arguments<RtpCodecParameters> {
     let mime_type = canonical_mime_type(fields.need_str("mimeType")?)?;
     let payload_type = fields.need_uint("payloadType")? as u8;
     let clock_rate = fields.need_uint("clockRate")? as u32;
-    let channels = fields.uint("channels").map(|channels| channels as u8);
+    let channels = fields
+        .uint("channels")
+        .map(|channels| channels as u8)
+        .filter(|channels| *channels > 1);
     let feedback = fields.array("rtcpFeedback").map(Vec::as_slice).unwrap_or_default();
     let rtcp_feedback = feedback
         .iter()
@@ -133,6 +137,15 @@ fn canonical_mime_type(text: &str) -> Arguments<String> {
     }
 }
 
+/// A whole number, cut to 32 bits.
+fn narrow(value: &Value) -> Option<i64> {
+    let integer = value
+        .as_i64()
+        .map(|integer| integer as i32)
+        .or_else(|| value.as_u64().map(|integer| integer as i32))?;
+    Some(i64::from(integer))
+}
+
 /// Booleans, whole numbers, fractions, texts and non-empty lists of whole numbers; the rest is dropped.
 fn parameters(fields: Fields<'_>) -> BTreeMap<String, ParameterValue> {
     let Some(map) = fields.get("parameters").and_then(Value::as_object) else {
@@ -140,14 +153,14 @@ fn parameters(fields: Fields<'_>) -> BTreeMap<String, ParameterValue> {
     };
     let read = |value: &Value| match value {
         Value::Bool(value) => Some(ParameterValue::Bool(*value)),
-        Value::Number(number) => match number.as_i64() {
-            Some(integer) => Some(ParameterValue::Integer(i64::from(integer as i32))),
+        Value::Number(number) => match narrow(value) {
+            Some(integer) => Some(ParameterValue::Integer(integer)),
             None => number.as_f64().map(ParameterValue::Float),
         },
         Value::String(text) => Some(ParameterValue::String(text.clone())),
         Value::Array(values) if !values.is_empty() => values
             .iter()
-            .map(Value::as_i64)
+            .map(narrow)
             .collect::<Option<Vec<_>>>()
             .map(ParameterValue::Integers),
         _ => None,
@@ -186,7 +199,7 @@ fn header_extension(fields: Fields<'_>) -> Arguments<RtpHeaderExtensionParameter
     }
     let id = fields.need_uint("id")? as u8;
     if id == 0 {
-        return invalid("invalid id");
+        return invalid("invalid id 0");
     }
     let encrypt = fields.truth("encrypt").unwrap_or(false);
     Ok(RtpHeaderExtensionParameters {
@@ -214,7 +227,10 @@ fn check_codecs(codecs: &[RtpCodecParameters]) -> Arguments<()> {
             return invalid("apt in RTX codec points to a non existing codec");
         };
         if matches!(source.subtype().as_str(), "rtx" | "ulpfec" | "flexfec") {
-            return invalid(format!("apt in RTX codec points to a {} codec", source.subtype()));
+            return invalid(format!(
+                "apt in RTX codec points to a {} codec",
+                source.subtype().to_ascii_uppercase()
+            ));
         }
     }
     Ok(())
@@ -229,7 +245,7 @@ fn check_encodings(codecs: &[RtpCodecParameters], encodings: &mut [RtpEncodingPa
         return invalid("no media codecs found");
     };
     if encodings.len() > 1 && encodings.iter().any(|encoding| encoding.spatial_layers() > 1) {
-        return invalid("cannot use both simulcast and encodings with multiple spatial layers");
+        return invalid("cannot use both simulcast and encodings with multiple SVC spatial layers");
     }
     for encoding in encodings {
         let payload_type = *encoding.codec_payload_type.get_or_insert(first);
@@ -246,14 +262,13 @@ pub(super) fn rtp_mapping(data: Fields<'_>, parameters: &RtpParameters) -> Argum
     let Some(fields) = data.object("rtpMapping") else {
         return invalid("missing rtpMapping");
     };
-    let entry = |value| Fields::entry(value).or_else(|_| invalid("wrong entry in rtpMapping (not an object)"));
     let Some(codecs) = fields.array("codecs") else {
         return invalid("missing rtpMapping.codecs");
     };
     let codecs = codecs
         .iter()
         .map(|value| {
-            let fields = entry(value)?;
+            let fields = Fields::named(value, || "wrong entry in rtpMapping.codecs".to_owned())?;
             let need = |key: &str| match fields.uint(key) {
                 Some(value) => Ok(value as u8),
                 None => invalid(format!("wrong entry in rtpMapping.codecs (missing {key})")),
@@ -272,14 +287,12 @@ pub(super) fn rtp_mapping(data: Fields<'_>, parameters: &RtpParameters) -> Argum
     let encodings = encodings
         .iter()
         .map(|value| {
-            let fields = entry(value)?;
-            let named = if several {
-                fields.get("ssrc").is_some() || fields.get("rid").is_some()
-            } else {
-                !unnamed || fields.uint("ssrc").is_some() || fields.str("rid").is_some()
-            };
-            if !named {
+            let fields = Fields::entry(value).or_else(|_| invalid("wrong entry in rtpMapping.encodings"))?;
+            if several && fields.get("ssrc").is_none() && fields.get("rid").is_none() {
                 return invalid("wrong entry in rtpMapping.encodings (missing ssrc or rid)");
+            }
+            if unnamed && fields.uint("ssrc").is_none() && fields.str("rid").is_none() {
+                return invalid("wrong entry in rtpMapping.encodings (missing ssrc or rid, or rtpParameters.mid)");
             }
             let Some(mapped_ssrc) = fields.uint("mappedSsrc") else {
                 return invalid("wrong entry in rtpMapping.encodings (missing mappedSsrc)");
