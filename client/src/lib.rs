@@ -83,3 +83,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 fn new_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
+
+/// The example of the README, kept compiling.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -15,6 +15,18 @@ pub struct UdpPeer {
     reader: Option<JoinHandle<()>>,
 }
 
+/// Ports that recordings ask for by number stand unmasked in them: a peer must not happen to get one.
+const FIXED_PORTS: std::ops::Range<u16> = 46_000..47_000;
+
+fn bind(ip: &str) -> std::io::Result<UdpSocket> {
+    loop {
+        let socket = UdpSocket::bind((ip, 0))?;
+        if !FIXED_PORTS.contains(&socket.local_addr()?.port()) {
+            return Ok(socket);
+        }
+    }
+}
+
 impl UdpPeer {
     /// Binds a socket to any port of this address; `sink` gets every datagram and the port it came from.
     ///
@@ -24,7 +36,7 @@ impl UdpPeer {
     where
         F: FnMut(&[u8], u16) + Send + 'static,
     {
-        let socket = Arc::new(UdpSocket::bind((ip, 0))?);
+        let socket = Arc::new(bind(ip)?);
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (receiving, stop) = (Arc::clone(&socket), Arc::clone(&stopping));

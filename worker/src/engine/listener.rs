@@ -1,4 +1,4 @@
-//! Which producer a packet belongs to: by SSRC, MID or RID (protocol.md of the parent's side calls it RtpListener).
+//! Which producer a packet belongs to: by SSRC, MID or RID. Dumps call it `rtpListener`.
 
 use std::collections::BTreeMap;
 

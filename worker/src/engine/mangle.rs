@@ -236,4 +236,41 @@ mod tests {
         assert_eq!(mid_element(None), [0x17, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(mid_element(Some("longer-than-8")), mid_element(None));
     }
+
+    /// A packet as it was sent and as a consumer got it, but for abs-send-time and the sequence number.
+    #[test]
+    fn a_packet_is_rewritten_as_recorded() {
+        use channel_proto::rtp_parameters::RtpHeaderExtensionParameters;
+        let extension = |id, uri: &str| RtpHeaderExtensionParameters {
+            id,
+            uri: uri.to_owned(),
+            encrypt: false,
+            parameters: Default::default(),
+        };
+        let parameters = RtpParameters {
+            header_extensions: vec![
+                extension(7, "urn:3gpp:video-orientation"),
+                extension(3, "urn:ietf:params:rtp-hdrext:toffset"),
+                extension(2, "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"),
+            ],
+            ..RtpParameters::default()
+        };
+        let sent = "90e0000200000bb801530ce1bede0005e263616d7000320102032701020304050607080090f0\
+                    800102013f464d545b626970777e858c939aa1a8afb6bdc4cbd2d9e0";
+        let sent = hex::decode(sent).unwrap();
+        let mangler = HeaderMangler::new(MediaKind::Video, &parameters);
+        let header = RtpHeader::parse(&sent).unwrap();
+        let packet = mangler.mangle(&header, &sent, 101, 0);
+        let rewrite = Rewrite {
+            ssrc: 0x042c_6ba1,
+            sequence_number: 2,
+            mid: mid_element(Some("5")),
+        };
+        let mut out = Vec::new();
+        packet.write(&rewrite, &sent, &mut out);
+        let forwarded = "90e5000200000bb8042c6ba1bede000810350000000000000042000000510000b000c2010203\
+                         d701020304050607080090f0800102013f464d545b626970777e858c939aa1a8afb6bdc4cbd2d9e0";
+        assert_eq!(hex::encode(&out), forwarded);
+        assert_eq!(out.len(), packet.size());
+    }
 }

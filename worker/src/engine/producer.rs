@@ -126,16 +126,6 @@ impl Producer {
         let Some((index, created)) = self.stream_of(header, names, now) else {
             return Received::Discarded;
         };
-        let Some(mapping) = self
-            .rtp_mapping
-            .codecs
-            .iter()
-            .find(|codec| codec.payload_type == header.payload_type)
-        else {
-            self.forget_if(created, index);
-            return Received::Discarded;
-        };
-        let mapped_payload_type = mapping.mapped_payload_type;
         let mapped_ssrc = self
             .rtp_mapping
             .encodings
@@ -148,6 +138,11 @@ impl Producer {
             self.forget_if(created, index);
             return Received::Discarded;
         }
+        // Counted by its stream, but of a payload type that means nothing inside the router.
+        let Some(mapped_payload_type) = mapped_payload_type(&self.rtp_mapping, header.payload_type) else {
+            self.forget_if(created, index);
+            return Received::Discarded;
+        };
         let awake = header.payload_length > 0 && stream.reactivate();
         let score_changed = if created {
             Some(StreamChange::New)
@@ -195,8 +190,7 @@ impl Producer {
             .iter()
             .position(|stream| stream.as_ref().is_some_and(|s| s.params.ssrc == header.ssrc));
         if let Some(index) = known {
-            let stream = self.streams.get(index)?.as_ref()?;
-            return (stream.params.payload_type == header.payload_type).then_some((index, false));
+            return Some((index, false));
         }
         let encodings = &self.rtp_parameters.encodings;
         let index = if let Some(index) = encodings.iter().position(|encoding| encoding.ssrc == Some(header.ssrc)) {
@@ -301,6 +295,11 @@ impl Producer {
     pub fn stats(&mut self, now: u64) -> Vec<RtpStreamStats> {
         self.streams_mut().map(|stream| stream.stats(now)).collect()
     }
+}
+
+fn mapped_payload_type(mapping: &RtpMapping, payload_type: u8) -> Option<u8> {
+    let codec = mapping.codecs.iter().find(|codec| codec.payload_type == payload_type)?;
+    Some(codec.mapped_payload_type)
 }
 
 /// The media codec of an encoding.

@@ -482,16 +482,13 @@ impl Router {
             let Some(consumer) = self.consumers.get_mut(consumer_key) else {
                 continue;
             };
-            let started = consumer.set_producer_paused(paused);
+            consumer.set_producer_paused(paused);
             let event = if paused {
                 Event::ProducerPause
             } else {
                 Event::ProducerResume
             };
             context.outbox.notify(&consumer.id, event);
-            if started && !video {
-                continue;
-            }
         }
         if !paused && video {
             for ssrc in ssrcs {

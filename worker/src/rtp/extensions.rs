@@ -142,69 +142,6 @@ pub fn abs_send_time(now: u64) -> u32 {
     ((((now % 64_000_000) << 18) + 500_000) / 1_000_000) as u32 & 0x00ff_ffff
 }
 
-/// A header to be written.
-#[derive(Debug, Clone, Copy)]
-pub struct HeaderWriter<'a> {
-    /// 0 to 127.
-    pub payload_type: u8,
-    /// Marker bit.
-    pub marker: bool,
-    /// Padding bit: the caller appends the padding.
-    pub padding: bool,
-    /// Sequence number.
-    pub sequence_number: u16,
-    /// Timestamp.
-    pub timestamp: u32,
-    /// Synchronization source.
-    pub ssrc: u32,
-    /// Contributing sources; those after the 15th are left out.
-    pub csrcs: &'a [u32],
-    /// Elements of the extension block, (id, value), in the order written. No element, no block. Values of more than
-    /// 255 bytes and id 0 are left out.
-    pub extensions: &'a [(u8, &'a [u8])],
-}
-
-impl HeaderWriter<'_> {
-    /// Appends the header; its length.
-    pub fn write(&self, out: &mut Vec<u8>) -> usize {
-        let start = out.len();
-        let csrcs = self.csrcs.get(..15).unwrap_or(self.csrcs);
-        let elements = || {
-            self.extensions
-                .iter()
-                .filter(|(id, value)| *id != 0 && value.len() <= 255)
-        };
-        let two_byte = elements().any(|(id, value)| *id > 14 || value.is_empty() || value.len() > 16);
-        let element_header = if two_byte { 2 } else { 1 };
-        let length: usize = elements().map(|(_, value)| element_header + value.len()).sum();
-        // No elements, or more than the length field can tell: no block.
-        let words = u16::try_from(length.div_ceil(4)).ok().filter(|words| *words > 0);
-        let flags = u8::from(self.padding) << 5 | u8::from(words.is_some()) << 4;
-        out.push(0x80 | flags | csrcs.len() as u8);
-        out.push(u8::from(self.marker) << 7 | self.payload_type & 0x7f);
-        out.extend_from_slice(&self.sequence_number.to_be_bytes());
-        out.extend_from_slice(&self.timestamp.to_be_bytes());
-        out.extend_from_slice(&self.ssrc.to_be_bytes());
-        for csrc in csrcs {
-            out.extend_from_slice(&csrc.to_be_bytes());
-        }
-        if let Some(words) = words {
-            out.extend_from_slice(if two_byte { &[0x10, 0x00] } else { &[0xbe, 0xde] });
-            out.extend_from_slice(&words.to_be_bytes());
-            for (id, value) in elements() {
-                if two_byte {
-                    out.extend_from_slice(&[*id, value.len() as u8]);
-                } else {
-                    out.push(id << 4 | (value.len() as u8).wrapping_sub(1) & 0x0f);
-                }
-                out.extend_from_slice(value);
-            }
-            out.resize(out.len() + usize::from(words) * 4 - length, 0);
-        }
-        out.len() - start
-    }
-}
-
 #[cfg(test)]
 #[path = "extensions_tests.rs"]
 mod tests;

@@ -2,7 +2,8 @@
 
 use super::index::estimate;
 use super::keys::{SessionKeys, check_header, check_length};
-use super::{E_FLAG, RTCP_HEADER, RTP_HEADER, SRTCP_TRAILER, SrtpError, replay, rtcp_ssrc, rtp_ids};
+use super::replay::{self, ReplayWindow};
+use super::{E_FLAG, RTCP_HEADER, RTP_HEADER, SRTCP_TRAILER, SrtpError, rtcp_ssrc, rtp_ids};
 use channel_proto::srtp_parameters::SrtpCryptoSuite;
 use core::fmt;
 use hashbrown::HashMap;
@@ -13,15 +14,13 @@ const MAX_STREAMS: usize = 1 << 18;
 
 /// Protects outgoing RTP and RTCP.
 ///
-/// # Sending an index twice
+/// # No index twice
 ///
-/// The packet index (rollover counter and sequence number) is part of the nonce. Protecting the same sequence number
-/// again, within half a cycle of the newest one, uses the same index again. That is allowed, for retransmission
-/// without RTX, but it is only safe when the packet **is identical to the first one in every byte**, header extensions
-/// such as abs-send-time and transport-wide sequence numbers included. Under the AEAD suites two different packets
-/// with one nonce let an observer compute the authentication key and forge packets at will (RFC 7714 section 8.3);
-/// under AES-CM two different payloads with one index reveal their difference. The sender keeps no copies and cannot
-/// check: this is the caller's duty.
+/// The packet index (rollover counter and sequence number) is part of the nonce. Under the AEAD suites two different
+/// packets with one nonce let an observer compute the authentication key and forge packets at will (RFC 7714 section
+/// 8.3); under AES-CM two payloads with one index reveal their difference. Header bytes count as well, and
+/// abs-send-time differs with each sending. So a sequence number that has been used is refused with
+/// [`SrtpError::IndexSpent`], and so is one so old that nobody can tell. Receivers lose nothing: they drop replays.
 pub struct SrtpSender {
     suite: SrtpCryptoSuite,
     keys: SessionKeys,
@@ -31,8 +30,8 @@ pub struct SrtpSender {
 
 /// What must be known of an SSRC for as long as the key lives.
 struct Stream {
-    /// The highest index used.
-    highest: u64,
+    /// The highest index used, and which of those below it.
+    used: ReplayWindow,
     /// The lowest index that may be used: above everything from before the SSRC was last forgotten.
     floor: u64,
 }
@@ -53,7 +52,7 @@ impl SrtpSender {
     /// header with CSRCs and extensions. What comes before `start` is left alone. After an error the packet must not
     /// be sent.
     ///
-    /// See the type's documentation before protecting a sequence number for the second time.
+    /// A sequence number of an SSRC can be protected once.
     pub fn protect_rtp(&mut self, buffer: &mut Vec<u8>, start: usize, header_len: usize) -> Result<(), SrtpError> {
         let packet = buffer.get(start..).ok_or(SrtpError::TooShort)?;
         let length = check_length(packet.len(), RTP_HEADER)?;
@@ -98,7 +97,7 @@ impl SrtpSender {
     /// [`resume_sequence`](Self::resume_sequence) tells where a new stream can start.
     pub fn forget(&mut self, ssrc: u32) {
         if let Some(stream) = self.streams.get_mut(&ssrc) {
-            stream.floor = stream.highest + 1;
+            stream.floor = stream.used.highest() + 1;
         }
     }
 
@@ -106,7 +105,7 @@ impl SrtpSender {
     pub fn resume_sequence(&self, ssrc: u32) -> Option<u16> {
         self.streams
             .get(&ssrc)
-            .map(|stream| (stream.highest as u16).wrapping_add(1))
+            .map(|stream| (stream.used.highest() as u16).wrapping_add(1))
     }
 
     /// The index for a packet, noted as used.
@@ -119,21 +118,21 @@ impl SrtpSender {
             self.streams.insert(
                 ssrc,
                 Stream {
-                    highest: index,
+                    used: ReplayWindow::starting_at(index),
                     floor: 0,
                 },
             );
             return Ok(index);
         };
-        let index = estimate(Some(stream.highest), sequence).ok_or(SrtpError::KeyExhausted)?;
+        let index = estimate(Some(stream.used.highest()), sequence).ok_or(SrtpError::KeyExhausted)?;
         // A packet from shortly before the first one has no index. The estimate would take it as a jump ahead by almost
         // a cycle, and with the next packet we would be one rollover ahead of a receiver that missed it.
-        let behind = u64::from((stream.highest as u16).wrapping_sub(sequence));
-        let before_start = index > stream.highest && (1..replay::WINDOW).contains(&behind);
-        if before_start || index < stream.floor {
+        let behind = u64::from((stream.used.highest() as u16).wrapping_sub(sequence));
+        let before_start = index > stream.used.highest() && (1..replay::WINDOW).contains(&behind);
+        if before_start || index < stream.floor || !stream.used.accepts(index) {
             return Err(SrtpError::IndexSpent);
         }
-        stream.highest = stream.highest.max(index);
+        stream.used.record(index);
         Ok(index)
     }
 
@@ -144,7 +143,8 @@ impl SrtpSender {
 
     #[cfg(test)]
     pub(super) fn set_highest(&mut self, ssrc: u32, highest: u64) {
-        self.streams.insert(ssrc, Stream { highest, floor: 0 });
+        let used = ReplayWindow::starting_at(highest);
+        self.streams.insert(ssrc, Stream { used, floor: 0 });
     }
 }
 

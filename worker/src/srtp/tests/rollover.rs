@@ -47,22 +47,19 @@ fn many_wraps_with_loss_and_reordering() {
     }
 }
 
-/// A retransmission after the wrap uses the index from before it, byte for byte.
+/// Two packets under one index would give the authentication key away, however they differ.
 #[test]
-fn resending_gives_the_same_bytes() {
+fn no_index_is_used_twice() {
     for suite in SrtpCryptoSuite::ALL {
-        let (mut sender, mut receiver) = pair(suite);
-        let originals: Vec<_> = (0..40u16)
-            .map(|step| sealed(&mut sender, SSRC, 65_520u16.wrapping_add(step)))
-            .collect();
-        for (step, original) in originals.iter().enumerate().rev() {
-            assert_eq!(
-                &sealed(&mut sender, SSRC, 65_520u16.wrapping_add(step as u16)),
-                original
-            );
+        let mut sender = pair(suite).0;
+        let numbers: Vec<u16> = (0..40u16).map(|step| 65_520u16.wrapping_add(step)).collect();
+        // Out of order is fine, each number once.
+        for number in numbers.iter().step_by(2).chain(numbers.iter().skip(1).step_by(2)) {
+            sealed(&mut sender, SSRC, *number);
         }
-        for original in &originals {
-            open(&mut receiver, original).unwrap();
+        for number in numbers {
+            let (mut packet, header) = rtp(SSRC, number, 100);
+            assert_eq!(sender.protect_rtp(&mut packet, 0, header), Err(SrtpError::IndexSpent));
         }
     }
 }
@@ -158,7 +155,7 @@ fn rtp_index_ends_at_48_bits() {
         sealed(&mut sender, SSRC, 65_535);
         let (mut packet, header) = rtp(SSRC, 0, 10);
         assert_eq!(sender.protect_rtp(&mut packet, 0, header), Err(SrtpError::KeyExhausted));
-        sealed(&mut sender, SSRC, 65_534);
+        sealed(&mut sender, SSRC, 65_533);
     }
 }
 
@@ -198,8 +195,8 @@ fn forgotten_sender_ssrc_goes_on_above_its_index() {
         for sequence in [60_000, 65_535, 0, 500] {
             open(&mut receiver, &sealed(&mut sender, SSRC, sequence)).unwrap();
         }
-        // A retransmission must not lower what counts as the highest index.
-        sealed(&mut sender, SSRC, 65_535);
+        // A late packet must not lower what counts as the highest index.
+        sealed(&mut sender, SSRC, 65_534);
         sender.forget(SSRC);
         receiver.forget(SSRC);
         assert_eq!(sender.resume_sequence(SSRC), Some(501));

@@ -1,0 +1,177 @@
+//! Forwarding does not touch the heap: a counting allocator around an engine that forwards bursts.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use channel_proto::dialect::json::decode_request;
+use channel_proto::srtp_parameters::SrtpCryptoSuite;
+use serde_json::{Value, json};
+use worker::engine::outbox::{ChannelMessage, Outbox, Run};
+use worker::engine::ports::{BindError, Ports, SocketId};
+use worker::engine::{Config, Datagram, Engine};
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: hands everything to the system allocator.
+#[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Sockets that only count.
+#[derive(Default)]
+struct Network {
+    sockets: u16,
+    datagrams: usize,
+}
+
+impl Ports for Network {
+    fn open_udp(&mut self, ip: IpAddr, _: u16) -> Result<(SocketId, SocketAddr), BindError> {
+        self.sockets += 1;
+        Ok((
+            SocketId(self.sockets.into()),
+            SocketAddr::new(ip, 20_000 + self.sockets),
+        ))
+    }
+
+    fn close(&mut self, _: SocketId) {}
+
+    fn transmit(&mut self, runs: &[Run], _: &[u8]) {
+        self.datagrams += runs.iter().map(|run| run.length.div_ceil(run.segment)).sum::<usize>();
+    }
+}
+
+const CONSUMERS: usize = 10;
+const BURST: usize = 10;
+
+fn request(engine: &mut Engine, network: &mut Network, method: &str, internal: Value, data: Value) {
+    let frame = json!({"id": 1, "method": method, "internal": internal, "data": data}).to_string();
+    let mut outbox = Outbox::new();
+    engine.handle_request(1, decode_request(frame.as_bytes()).unwrap(), network, &mut outbox);
+    let accepted =
+        |message: &ChannelMessage| matches!(message, ChannelMessage::Response(answer) if answer.result.is_ok());
+    assert!(outbox.channel.iter().any(accepted), "{method}: {:?}", outbox.channel);
+}
+
+fn forwarding_allocates_nothing(suite: Option<SrtpCryptoSuite>) {
+    let mut engine = Engine::new(Config {
+        pid: 1,
+        seed: [7; 32],
+        unix_offset: 0,
+    });
+    let mut network = Network::default();
+    let vp8 = |payload_type: u8| json!([{"mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90000}]);
+    request(
+        &mut engine,
+        &mut network,
+        "worker.createRouter",
+        json!({"routerId": "r"}),
+        json!({}),
+    );
+    let input = json!({"routerId": "r", "transportId": "in", "producerId": "p"});
+    let listen = json!({"listenIp": {"ip": "127.0.0.1"}, "comedia": true});
+    request(
+        &mut engine,
+        &mut network,
+        "router.createPlainTransport",
+        input.clone(),
+        listen,
+    );
+    let produce = json!({"kind": "video", "rtpParameters": {"codecs": vp8(96), "encodings": [{"ssrc": 5}]},
+        "rtpMapping": {"codecs": [{"payloadType": 96, "mappedPayloadType": 101}],
+            "encodings": [{"ssrc": 5, "mappedSsrc": 6}]}});
+    request(&mut engine, &mut network, "transport.produce", input, produce);
+    for index in 0..CONSUMERS {
+        let output = json!({"routerId": "r", "transportId": format!("t{index}"), "consumerId": "c", "producerId": "p"});
+        let mut create = json!({"listenIp": {"ip": "127.0.0.1"}});
+        let mut connect = json!({"ip": "127.0.0.1", "port": 40_000 + index});
+        if let Some(suite) = suite {
+            let key = STANDARD.encode(vec![1; suite.master_length()]);
+            create["enableSrtp"] = true.into();
+            create["srtpCryptoSuite"] = suite.as_str().into();
+            connect["srtpParameters"] = json!({"cryptoSuite": suite.as_str(), "keyBase64": key});
+        }
+        request(
+            &mut engine,
+            &mut network,
+            "router.createPlainTransport",
+            output.clone(),
+            create,
+        );
+        request(&mut engine, &mut network, "transport.connect", output.clone(), connect);
+        let consume = json!({"kind": "video", "type": "simple", "consumableRtpEncodings": [{"ssrc": 6}],
+            "rtpParameters": {"codecs": vp8(101), "encodings": [{"ssrc": 100 + index}]}});
+        request(&mut engine, &mut network, "transport.consume", output, consume);
+    }
+
+    let mut outbox = Outbox::new();
+    let mut sequence = 1_u16;
+    let mut packets = vec![vec![0_u8; 1100]; BURST];
+    let mut forward = |engine: &mut Engine, network: &mut Network, burst: u64| {
+        for (index, packet) in packets.iter_mut().enumerate() {
+            packet[..2].copy_from_slice(&[0x80, 96]);
+            packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+            packet[4..8].copy_from_slice(&(burst as u32 * 3000).to_be_bytes());
+            packet[8..12].copy_from_slice(&5_u32.to_be_bytes());
+            // A key frame begins with each burst.
+            packet[12] = if index == 0 { 0x10 } else { 0 };
+            sequence = sequence.wrapping_add(1);
+        }
+        let source = SocketAddr::from(([127, 0, 0, 1], 9));
+        let mut packets = packets.iter_mut();
+        let mut datagrams: [Datagram<'_>; BURST] = std::array::from_fn(|_| Datagram {
+            source,
+            bytes: packets.next().unwrap(),
+        });
+        engine.handle_datagrams(burst * 33_000, SocketId(1), &mut datagrams, network, &mut outbox);
+        outbox.flush(network);
+    };
+    for burst in 1..100 {
+        forward(&mut engine, &mut network, burst);
+    }
+    let (before, sent) = (ALLOCATIONS.get(), network.datagrams);
+    assert!(before > 0, "setting up allocates, so the counter counts");
+    for burst in 100..300 {
+        forward(&mut engine, &mut network, burst);
+    }
+    assert_eq!(
+        network.datagrams - sent,
+        200 * BURST * CONSUMERS,
+        "all packets go to all consumers"
+    );
+    assert_eq!(ALLOCATIONS.get() - before, 0, "{suite:?}");
+}
+
+#[test]
+fn in_the_clear() {
+    forwarding_allocates_nothing(None);
+}
+
+#[test]
+fn with_every_srtp_suite() {
+    for suite in SrtpCryptoSuite::ALL {
+        forwarding_allocates_nothing(Some(suite));
+    }
+}
