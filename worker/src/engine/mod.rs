@@ -183,6 +183,26 @@ impl Engine {
         self.batch = batch;
     }
 
+    /// Tells that `listener` accepted a connection from `remote`. It is called `connection` from now on, which no other
+    /// socket may be called. The engine closes it at once if it has no use for it.
+    pub fn handle_connection(
+        &mut self,
+        now: u64,
+        listener: SocketId,
+        connection: SocketId,
+        remote: SocketAddr,
+        ports: &mut dyn Ports,
+        outbox: &mut Outbox,
+    ) {
+        let _ = (now, listener, remote, outbox);
+        ports.close(connection);
+    }
+
+    /// Tells that a connection is gone: closed by the peer, broken, or given up by whoever holds it.
+    pub fn handle_disconnection(&mut self, now: u64, connection: SocketId, ports: &mut dyn Ports, outbox: &mut Outbox) {
+        let _ = (now, connection, ports, outbox);
+    }
+
     /// Carries out a command; its response is queued in the outbox.
     pub fn handle_request(&mut self, now: u64, request: Request, ports: &mut dyn Ports, outbox: &mut Outbox) {
         let Request { id, target, command } = request;

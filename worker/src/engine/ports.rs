@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::outbox::Run;
 
-/// A socket that was opened for the engine.
+/// A UDP socket or TCP listener that was opened for the engine, or a TCP connection that a listener accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u32);
 
@@ -25,9 +25,22 @@ pub trait Ports {
     /// The address is not ours, the port is taken, or none of the range is free.
     fn open_udp(&mut self, ip: IpAddr, port: u16) -> Result<(SocketId, SocketAddr), BindError>;
 
-    /// Closes a socket; its port is free at once. An unknown socket is ignored.
+    /// Opens a TCP listener. `port` 0 takes a free one of the worker's range.
+    ///
+    /// Connections that it accepts are told with [`Engine::handle_connection`](super::Engine::handle_connection). On a
+    /// connection each packet has a frame of its own (RFC 4571); framing is not the engine's: it gets packets with
+    /// [`Engine::handle_datagrams`](super::Engine::handle_datagrams), as of a UDP socket, and sends them with
+    /// [`transmit`](Self::transmit).
+    ///
+    /// # Errors
+    /// The address is not ours, the port is taken, or none of the range is free.
+    fn open_tcp(&mut self, ip: IpAddr, port: u16) -> Result<(SocketId, SocketAddr), BindError>;
+
+    /// Closes a UDP socket, a listener or a connection, without telling so; its port is free at once. Connections of a
+    /// closed listener live on. An unknown socket is ignored.
     fn close(&mut self, socket: SocketId);
 
-    /// Sends datagrams. What the network does not take is lost, as datagrams are.
+    /// Sends datagrams, on a connection as frames, one for each datagram of a run. What the network does not take is
+    /// lost, as datagrams are; on a connection only whole frames are lost.
     fn transmit(&mut self, runs: &[Run], arena: &[u8]);
 }

@@ -205,6 +205,10 @@ impl Ports for UdpPorts {
         Ok((id, address))
     }
 
+    fn open_tcp(&mut self, _: IpAddr, _: u16) -> Result<(SocketId, SocketAddr), BindError> {
+        Err(BindError("TCP is not implemented in this version".to_owned()))
+    }
+
     fn close(&mut self, socket: SocketId) {
         if let Some((_, closed)) = self.endpoints.remove(&socket) {
             closed.notify_one();
