@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::reply::ConsumerScore;
+use crate::rtp_parameters::ConsumerLayers;
 use crate::transport_parameters::TransportTuple;
 
 /// A notification on the Channel.
@@ -44,6 +45,8 @@ pub enum Event {
     /// Scores that concern a consumer.
     #[serde(rename = "score")]
     ConsumerScore(ConsumerScore),
+    /// Other layers are sent by a consumer; `None` if nothing is.
+    LayersChange(Option<ConsumerLayers>),
     /// A trace event of a transport, producer or consumer.
     Trace(Trace),
 }

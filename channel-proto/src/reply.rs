@@ -255,6 +255,17 @@ pub enum TransportKindDump {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         srtp_parameters: Option<SrtpParameters>,
     },
+    /// Pipe.
+    #[serde(rename_all = "camelCase")]
+    Pipe {
+        /// The two ends.
+        tuple: TransportTuple,
+        /// Whether the client negotiates retransmission on the pipe.
+        rtx: bool,
+        /// Local key, with SRTP.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        srtp_parameters: Option<SrtpParameters>,
+    },
     /// Direct: nothing.
     Direct {},
 }

@@ -3,16 +3,16 @@
 use channel_proto::command::{Command, Consume, Produce, Target};
 use channel_proto::event::Event;
 use channel_proto::reply::{Consumed, Failure, Priority, Produced, Reply, WorkerDump};
-use channel_proto::rtp_parameters::MediaKind;
 use rand::Rng as _;
 
-use super::consumer::Consumer;
+use super::consumer::{Consumer, KeyFrameOf};
 use super::keys::{ConsumerKey, ProducerKey, TransportKey};
 use super::outbox::Outbox;
 use super::ports::Ports;
 use super::producer::Producer;
 use super::router::Router;
 use super::transport::direct::Direct;
+use super::transport::pipe::Pipe;
 use super::transport::plain::Plain;
 use super::transport::{Kind, Transport};
 use super::{After, Context, Engine, context, required};
@@ -68,11 +68,11 @@ impl Engine {
                 match &result {
                     Ok(Outcome::Reply(_)) | Err(_) => {}
                     Ok(Outcome::Created(transport, _)) => {
-                        if let Some(Kind::Plain(plain)) = self
+                        if let Some(plain) = self
                             .routers
                             .get(router_key)
                             .and_then(|r| r.transports.get(*transport))
-                            .map(|t| &t.kind)
+                            .and_then(|t| t.kind.plain())
                         {
                             self.sockets
                                 .extend(plain.sockets().map(|socket| (socket, (router_key, *transport))));
@@ -156,9 +156,16 @@ impl Router {
                 }
                 Ok(created)
             }
-            Command::RouterCreateWebRtcTransport(_)
-            | Command::RouterCreateWebRtcTransportWithServer(_)
-            | Command::RouterCreatePipeTransport(_) => {
+            Command::RouterCreatePipeTransport(options) => {
+                let id = self.new_transport_id(target)?;
+                let options = options?;
+                if options.options.sctp.is_some() {
+                    return Err(Failure::error("SCTP is not implemented in this version"));
+                }
+                let pipe = Pipe::open(&options, context.ports, context.rng)?;
+                Ok(self.add_transport(id, Kind::Pipe(Box::new(pipe)), DEFAULT_MAX_MESSAGE_SIZE))
+            }
+            Command::RouterCreateWebRtcTransport(_) | Command::RouterCreateWebRtcTransportWithServer(_) => {
                 self.new_transport_id(target)?;
                 Err(not_implemented(&command))
             }
@@ -227,10 +234,11 @@ impl Router {
             Command::TransportDump => Ok(self.transport_dump(key)),
             Command::TransportGetStats => Ok(Reply::TransportStats(Box::new([transport.stats(context.now)]))),
             Command::TransportConnect(arguments) => {
-                let Kind::Plain(plain) = &mut transport.kind else {
-                    return Err(unknown_method());
+                let connected = match &mut transport.kind {
+                    Kind::Plain(plain) => plain.connect(arguments?, context.rng)?,
+                    Kind::Pipe(pipe) => pipe.connect(arguments?, context.rng)?,
+                    Kind::Direct(_) => return Err(unknown_method()),
                 };
-                let connected = plain.connect(arguments?, context.rng)?;
                 *after = After::TransportConnected(self.key, key);
                 Ok(Reply::Connected(connected))
             }
@@ -267,7 +275,7 @@ impl Router {
             }
             Command::TransportProduceData(_) => {
                 required(target.data_producer_id.as_deref(), "dataProducerId")?;
-                if matches!(transport.kind, Kind::Plain(_)) {
+                if transport.kind.plain().is_some() {
                     return Err(Failure::error("SCTP not enabled and not a direct Transport"));
                 }
                 Err(not_implemented(&command))
@@ -304,7 +312,7 @@ impl Router {
                 let id = required(target.consumer_id.as_deref(), "consumerId")?;
                 let consumer = transport.consumers.get(id).copied();
                 let consumer = consumer.ok_or_else(|| Failure::error("Consumer not found"))?;
-                self.execute_on_consumer(consumer, command, context)
+                self.execute_on_consumer(consumer, command, context, after)
             }
         }
     }
@@ -351,7 +359,7 @@ impl Router {
         let not_found = || Failure::error(format!("Producer not found [producerId:{producer_id}]"));
         let producer_key: ProducerKey = producer_key.ok_or_else(not_found)?;
         let producer = self.producers.get_mut(producer_key).ok_or_else(not_found)?;
-        let first_sequence = context.rng.random_range(FIRST_SEQUENCE);
+        let first_sequence = || context.rng.random_range(FIRST_SEQUENCE);
         let consumer = Consumer::new(
             id.to_owned(),
             transport_key,
@@ -367,17 +375,18 @@ impl Router {
             paused: consumer.paused(),
             producer_paused: consumer.producer_paused(),
             score: consumer.score(producer),
-            preferred_layers: None,
+            preferred_layers: consumer.preferred_layers(),
         };
         if producer.paused {
             context.outbox.notify(id, Event::ProducerPause);
         }
-        let (ssrc, rtx_ssrc) = consumer.ssrcs();
         let key: ConsumerKey = self.consumers.insert(consumer);
         producer.consumers.push(key);
         transport.consumers.insert(id.to_owned(), key);
-        transport.ssrcs.insert(ssrc, key);
-        transport.rtx_ssrcs.extend(rtx_ssrc.map(|ssrc| (ssrc, key)));
+        for (ssrc, rtx_ssrc) in self.consumers.get(key).into_iter().flat_map(Consumer::ssrcs) {
+            transport.ssrcs.insert(ssrc, key);
+            transport.rtx_ssrcs.extend(rtx_ssrc.map(|ssrc| (ssrc, key)));
+        }
         *after = After::ConsumerConnected(self.key, key);
         Ok(Reply::Consumed(reply))
     }
@@ -408,6 +417,7 @@ impl Router {
         key: ConsumerKey,
         command: Command,
         context: &mut Context<'_>,
+        after: &mut After,
     ) -> Result<Reply, Failure> {
         let Some(consumer) = self.consumers.get_mut(key) else {
             return Err(Failure::error("Consumer not found"));
@@ -416,24 +426,37 @@ impl Router {
             Command::ConsumerClose => self.close_consumer(key),
             Command::ConsumerDump => return Ok(Reply::ConsumerDump(Box::new(consumer.dump()))),
             Command::ConsumerGetStats => {
-                let mut stats = vec![consumer.stream.stats(context.now)];
-                if let Some(producer) = self.producers.get_mut(consumer.producer)
-                    && let Some(stream) = producer.stream_mut(0)
+                let now = context.now;
+                let mut stats: Vec<_> = consumer.streams.iter_mut().map(|stream| stream.stats(now)).collect();
+                if let Some(encoding) = consumer.current_encoding()
+                    && let Some(producer) = self.producers.get_mut(consumer.producer)
+                    && let Some(stream) = producer.stream_mut(encoding)
                 {
-                    stats.push(stream.stats(context.now));
+                    stats.push(stream.stats(now));
                 }
                 return Ok(Reply::RtpStreamStats(stats));
             }
             Command::ConsumerPause => {
-                consumer.set_paused(true);
-            }
-            Command::ConsumerResume => {
-                if consumer.set_paused(false) {
-                    self.request_key_frame(key, context);
+                if consumer.set_paused(true, context.now).layers_lost {
+                    context.outbox.notify(&consumer.id, consumer.layers_event());
                 }
             }
-            // A simple consumer has no layers: accepted, whatever is asked.
-            Command::ConsumerSetPreferredLayers(_) => {}
+            Command::ConsumerResume => {
+                if consumer.set_paused(false, context.now).started {
+                    self.consumer_started(key, context);
+                }
+            }
+            // Those without layers accept whatever is asked.
+            Command::ConsumerSetPreferredLayers(_) if !consumer.is_layered() => {}
+            Command::ConsumerSetPreferredLayers(arguments) => {
+                let before = consumer.preferred_layers();
+                consumer.set_preferred_layers(&arguments?);
+                let preferred = consumer.preferred_layers();
+                if preferred != before {
+                    *after = After::LayersPreferred(self.key, key);
+                }
+                return Ok(preferred.map_or(Reply::None, Reply::PreferredLayers));
+            }
             Command::ConsumerSetPriority(arguments) => {
                 consumer.priority = arguments?.priority;
                 return Ok(Reply::Priority(Priority {
@@ -441,8 +464,8 @@ impl Router {
                 }));
             }
             Command::ConsumerRequestKeyFrame => {
-                if consumer.active && consumer.kind() == MediaKind::Video {
-                    self.request_key_frame(key, context);
+                if consumer.active {
+                    self.request_key_frame(key, KeyFrameOf::All, context);
                 }
             }
             Command::ConsumerEnableTraceEvent(arguments) => consumer.trace.set(&arguments?.types),

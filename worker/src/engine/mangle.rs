@@ -8,6 +8,7 @@ use channel_proto::rtp_parameters::{MediaKind, RtpParameters};
 use smallvec::SmallVec;
 
 use super::producer::extension_id;
+use crate::rtp::codec::{PayloadDescriptor, vp8};
 use crate::rtp::extensions::{self, HeaderExtensionKind};
 use crate::rtp::packet::RtpHeader;
 
@@ -62,6 +63,8 @@ pub struct ForwardedPacket {
     pub marker: bool,
     /// Whether decoding can start here.
     pub is_key_frame: bool,
+    /// What the payload tells about itself.
+    pub descriptor: PayloadDescriptor,
     /// Whether a receiver must wait for a key frame before it can decode.
     pub key_frame_needed: bool,
 }
@@ -69,12 +72,27 @@ pub struct ForwardedPacket {
 /// What a consumer changes in a packet.
 #[derive(Debug, Clone, Copy)]
 pub struct Rewrite {
+    /// Which of the consumer's streams it goes out on.
+    pub stream: usize,
     /// SSRC of the consumer.
     pub ssrc: u32,
     /// Sequence number of the consumer.
     pub sequence_number: u16,
+    /// Timestamp of the consumer.
+    pub timestamp: u32,
+    /// Whether the receiver is to see the end of a frame.
+    pub marker: bool,
+    /// Counters of a VP8 payload, if they are the consumer's own.
+    pub vp8: Option<vp8::Rewrite>,
     /// Element of the MID extension, header byte included.
     pub mid: [u8; 1 + MID_LENGTH],
+}
+
+impl Rewrite {
+    /// Bytes by which the packet becomes longer.
+    pub fn growth(&self) -> usize {
+        self.vp8.map_or(0, |vp8| usize::from(vp8.widens()))
+    }
 }
 
 /// The MID extension of a consumer: always 8 bytes of room, unused ones are padding; zeros without a MID.
@@ -178,6 +196,7 @@ impl HeaderMangler {
             timestamp: header.timestamp,
             marker: header.marker,
             is_key_frame: false,
+            descriptor: PayloadDescriptor::default(),
             key_frame_needed: false,
         }
     }
@@ -189,9 +208,14 @@ impl ForwardedPacket {
         self.header_length
     }
 
-    /// Bytes of the whole packet before encryption.
+    /// Bytes of the whole packet before encryption, if its payload goes out as it came.
     pub fn size(&self) -> usize {
         self.header_length + self.payload_length
+    }
+
+    /// Whether there is nothing but padding in it.
+    pub fn is_padding(&self) -> bool {
+        self.payload_length <= usize::from(self.padding_length)
     }
 
     /// Appends the packet as one consumer sends it; `received` is the packet that came in.
@@ -203,11 +227,17 @@ impl ForwardedPacket {
                 field.copy_from_slice(bytes);
             }
         };
+        patch(1, &[self.payload_type | u8::from(rewrite.marker) << 7]);
         patch(2, &rewrite.sequence_number.to_be_bytes());
+        patch(4, &rewrite.timestamp.to_be_bytes());
         patch(8, &rewrite.ssrc.to_be_bytes());
         patch(self.mid_offset, &rewrite.mid);
         let payload = received.get(self.payload_offset..self.payload_offset + self.payload_length);
-        out.extend_from_slice(payload.unwrap_or_default());
+        let payload = payload.unwrap_or_default();
+        match &rewrite.vp8 {
+            Some(vp8) => vp8.write(payload, out),
+            None => out.extend_from_slice(payload),
+        }
     }
 }
 
@@ -262,8 +292,12 @@ mod tests {
         let header = RtpHeader::parse(&sent).unwrap();
         let packet = mangler.mangle(&header, &sent, 101, 0);
         let rewrite = Rewrite {
+            stream: 0,
             ssrc: 0x042c_6ba1,
             sequence_number: 2,
+            timestamp: packet.timestamp,
+            marker: true,
+            vp8: None,
             mid: mid_element(Some("5")),
         };
         let mut out = Vec::new();

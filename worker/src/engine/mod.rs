@@ -27,6 +27,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use slotmap::SlotMap;
 
+use consumer::decisions::Why;
 use keys::{RouterKey, TransportKey};
 use outbox::{ChannelMessage, Outbox};
 use ports::{Ports, SocketId};
@@ -94,6 +95,7 @@ enum After {
     Nothing,
     TransportConnected(RouterKey, TransportKey),
     ConsumerConnected(RouterKey, keys::ConsumerKey),
+    LayersPreferred(RouterKey, keys::ConsumerKey),
 }
 
 macro_rules! context {
@@ -133,7 +135,10 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: u64, ports: &mut dyn Ports, outbox: &mut Outbox) {
         while let Some(wake) = self.timers.pop_due(now) {
             let mut context = context!(self, now, ports, outbox);
-            let (Wake::Rtcp(router, _) | Wake::Inactivity(router, _) | Wake::KeyFrameRequests(router, _)) = wake;
+            let (Wake::Rtcp(router, _)
+            | Wake::Inactivity(router, _)
+            | Wake::KeyFrameRequests(router, _)
+            | Wake::SpatialLayers(router, _)) = wake;
             let Some(router) = self.routers.get_mut(router) else {
                 continue;
             };
@@ -141,6 +146,7 @@ impl Engine {
                 Wake::Rtcp(_, transport) => router.send_reports(transport, &mut context),
                 Wake::Inactivity(_, producer) => router.check_inactivity(producer, &mut context),
                 Wake::KeyFrameRequests(_, producer) => router.repeat_key_frame_requests(producer, &mut context),
+                Wake::SpatialLayers(_, producer) => router.check_spatial_layers(producer, &mut context),
             }
         }
     }
@@ -225,6 +231,11 @@ impl Engine {
             After::ConsumerConnected(router, consumer) => {
                 if let Some(router) = self.routers.get_mut(router) {
                     router.consumer_connected(consumer, &mut context);
+                }
+            }
+            After::LayersPreferred(router, consumer) => {
+                if let Some(router) = self.routers.get_mut(router) {
+                    router.choose_layers(consumer, Why::Preferred, true, None, &mut context);
                 }
             }
         }

@@ -153,6 +153,7 @@ impl Producer {
         };
         let payload = packet.get(header.payload_offset..header.payload_offset + header.payload_length);
         let descriptor = stream.codec.describe(payload.unwrap_or_default());
+        stream.count_layers(&descriptor, packet.len(), now);
         if descriptor.is_key_frame {
             self.key_frames.received(stream.params.ssrc);
         }
@@ -164,6 +165,7 @@ impl Producer {
         forwarded.encoding = index;
         forwarded.mapped_ssrc = mapped_ssrc;
         forwarded.is_key_frame = descriptor.is_key_frame;
+        forwarded.descriptor = descriptor;
         forwarded.key_frame_needed = key_frame_needed;
         let orientation = self.mangler.video_orientation(header, packet);
         let orientation = orientation.filter(|orientation| self.video_orientation.as_ref() != Some(orientation));
@@ -248,14 +250,12 @@ impl Producer {
         self.streams_mut().find(|stream| stream.params.ssrc == ssrc)
     }
 
-    /// The SSRC of the stream that consumers know by `mapped_ssrc`.
-    pub fn ssrc_of_mapped(&self, mapped_ssrc: u32) -> Option<u32> {
-        let index = self
-            .rtp_mapping
+    /// The encoding that consumers know by `mapped_ssrc`.
+    pub fn encoding_of_mapped(&self, mapped_ssrc: u32) -> Option<usize> {
+        self.rtp_mapping
             .encodings
             .iter()
-            .position(|encoding| encoding.mapped_ssrc == mapped_ssrc)?;
-        self.stream(index).map(|stream| stream.params.ssrc)
+            .position(|encoding| encoding.mapped_ssrc == mapped_ssrc)
     }
 
     /// Scores of all encodings, 0 for those not seen.

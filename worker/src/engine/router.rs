@@ -8,19 +8,24 @@ use std::net::SocketAddr;
 
 use channel_proto::event::{Event, PacketInfo, RemoteRtcpTuple, RemoteTuple, TraceDirection};
 use channel_proto::reply::RouterDump;
-use channel_proto::rtp_parameters::MediaKind;
+use channel_proto::rtp_parameters::{MediaKind, ProducerType};
 use slotmap::SlotMap;
+use smallvec::SmallVec;
 
 use super::Context;
-use super::consumer::Consumer;
+use super::consumer::decisions::Why;
+use super::consumer::{Consumer, KeyFrameOf};
 use super::keys::{ConsumerKey, ProducerKey, RouterKey, TransportKey};
 use super::mangle::ForwardedPacket;
 use super::producer::{Producer, Received, StreamChange};
 use super::timers::Wake;
+use super::transport::Transport;
 use super::transport::plain::Source;
-use super::transport::{Kind, Transport};
 use crate::rtcp;
 use crate::rtp::packet::{RtpHeader, is_rtcp, is_rtp};
+
+/// How often spatial layers are looked at for whether they carry something, in microseconds.
+const SPATIAL_LAYERS_CHECK: u64 = 1_500_000;
 
 /// Transports whose producers and consumers can reach each other.
 #[derive(Debug)]
@@ -78,7 +83,7 @@ impl Router {
             return 0;
         };
         transport.traffic.received.update(context.now, datagram.len());
-        let Kind::Plain(plain) = &mut transport.kind else {
+        let Some(plain) = transport.kind.plain_mut() else {
             return 0;
         };
         let rtcp = is_rtcp(datagram);
@@ -170,7 +175,7 @@ impl Router {
             transport.listener.learn(header.ssrc, producer_key);
         }
         if score_changed == Some(StreamChange::New)
-            && let Kind::Plain(plain) = &mut transport.kind
+            && let Some(plain) = transport.kind.plain_mut()
         {
             plain.pin(header.ssrc);
         }
@@ -183,11 +188,15 @@ impl Router {
                     self.send_key_frame_request(producer_key, header.ssrc, context);
                 }
                 self.plan_key_frame_requests(producer_key, context);
-                self.notify_consumer_scores(producer_key, context);
+                self.stream_appeared(producer_key, is_key_frame.then_some(header.ssrc), context);
                 self.watch_inactivity(producer_key, context);
             }
             Some(StreamChange::Awake) => {
                 self.score_changed(producer_key, context);
+                // Whoever asked for a key frame just now has it in this packet.
+                if let Some(producer) = self.producers.get_mut(producer_key).filter(|_| is_key_frame) {
+                    producer.key_frames.received(header.ssrc);
+                }
                 self.watch_inactivity(producer_key, context);
             }
             None => {}
@@ -214,8 +223,8 @@ impl Router {
                 is_key_frame: forwarded.is_key_frame,
                 size: packet.len() as u64,
                 payload_size: header.payload_length as u64,
-                spatial_layer: 0,
-                temporal_layer: 0,
+                spatial_layer: forwarded.descriptor.spatial_layer,
+                temporal_layer: forwarded.descriptor.temporal_layer,
                 mid: text(names.mid),
                 rid: text(names.rid),
                 rrid: text(names.repaired_rid),
@@ -247,6 +256,7 @@ impl Router {
     ) {
         // Unstable, since a stable sort may allocate; the datagram keeps the order.
         batch.sort_unstable_by_key(|pending| (pending.producer, pending.datagram));
+        let mut wanted: SmallVec<[(ProducerKey, usize); 4]> = SmallVec::new();
         for burst in batch.chunk_by(|one, other| one.producer == other.producer) {
             let Some(producer) = burst.first().and_then(|first| self.producers.get(first.producer)) else {
                 continue;
@@ -264,41 +274,35 @@ impl Router {
                     ..
                 } in burst
                 {
-                    let Some(rewrite) = consumer.forward(packet) else {
+                    let now = context.now;
+                    let Some(rewrite) = consumer.forward(packet, producer, now, context.outbox) else {
                         continue;
                     };
                     let received = datagram(*index);
-                    let now = context.now;
                     let Some(size) = transport.send_rtp(&consumer.id, packet, &rewrite, received, now, context.outbox)
                     else {
                         continue;
                     };
-                    consumer.stream.sent(packet.timestamp, size, now);
+                    if let Some(stream) = consumer.streams.get_mut(rewrite.stream) {
+                        stream.sent(rewrite.timestamp, size, now);
+                    }
                     if consumer.trace.any() {
-                        let info = PacketInfo {
-                            payload_type: packet.payload_type,
-                            sequence_number: rewrite.sequence_number,
-                            timestamp: packet.timestamp,
-                            marker: packet.marker,
-                            ssrc: rewrite.ssrc,
-                            is_key_frame: packet.is_key_frame,
-                            size: size as u64,
-                            payload_size: (packet.payload_length - usize::from(packet.padding_length)) as u64,
-                            spatial_layer: 0,
-                            temporal_layer: 0,
-                            mid: None,
-                            rid: None,
-                            rrid: None,
-                            wide_sequence_number: None,
-                            is_rtx: false,
-                        };
+                        let info = consumer.packet_info(packet, &rewrite, size);
                         if let Some(event) = consumer.trace.packet(info, TraceDirection::Out, now) {
                             context.outbox.notify(&consumer.id, event);
                         }
                     }
                 }
+                wanted.extend(
+                    consumer
+                        .take_wanted_key_frame()
+                        .map(|encoding| (consumer.producer, encoding)),
+                );
                 context.outbox.flush_if_full(context.ports);
             }
+        }
+        for (producer, encoding) in wanted {
+            self.request_key_frames(producer, &[encoding], None, context);
         }
     }
 
@@ -326,14 +330,116 @@ impl Router {
             .transports
             .get(consumer.transport)
             .is_some_and(Transport::is_connected)
-            && consumer.set_connected(true)
+            && consumer.set_connected(true, context.now).started
         {
-            self.request_key_frame(key, context);
+            self.consumer_started(key, context);
+        }
+    }
+
+    /// A consumer can send from now on: it chooses layers, and asks for what it begins with.
+    pub fn consumer_started(&mut self, key: ConsumerKey, context: &mut Context<'_>) {
+        if self.consumers.get(key).is_some_and(Consumer::is_layered) {
+            self.choose_layers(key, Why::Started, false, None, context);
+        } else {
+            self.request_key_frame(key, KeyFrameOf::All, context);
+        }
+    }
+
+    /// Lets a consumer choose layers anew. `key_frame` is the SSRC of the stream whose key frame is being processed.
+    pub fn choose_layers(
+        &mut self,
+        key: ConsumerKey,
+        why: Why,
+        force: bool,
+        key_frame: Option<u32>,
+        context: &mut Context<'_>,
+    ) {
+        let Some(consumer) = self.consumers.get_mut(key) else {
+            return;
+        };
+        let producer_key = consumer.producer;
+        let Some(producer) = self.producers.get_mut(producer_key) else {
+            return;
+        };
+        let Some(retargeted) = consumer.evaluate(producer, why, force, context.now) else {
+            return;
+        };
+        if retargeted.stopped {
+            context.outbox.notify(&consumer.id, consumer.layers_event());
+        }
+        let encoding = retargeted
+            .key_frame
+            .and_then(|spatial| consumer.encoding_of(spatial.into()));
+        if let Some(encoding) = encoding {
+            self.request_key_frames(producer_key, &[encoding], key_frame, context);
+        }
+    }
+
+    /// A stream of a producer appeared; `key_frame` is its SSRC if that was with a key frame.
+    fn stream_appeared(&mut self, key: ProducerKey, key_frame: Option<u32>, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.get_mut(key) else {
+            return;
+        };
+        if producer.producer_type == ProducerType::Svc {
+            let now = context.now;
+            producer
+                .streams_mut()
+                .for_each(|stream| stream.known_spatial_layers = stream.active_spatial_layers(now));
+            context
+                .timers
+                .wake_at(now + SPATIAL_LAYERS_CHECK, Wake::SpatialLayers(self.key, key));
+        }
+        self.tell_consumers(key, Why::NewStream, key_frame, context);
+    }
+
+    /// Looks which spatial layers of a producer carry something; what changed concerns its consumers.
+    pub fn check_spatial_layers(&mut self, key: ProducerKey, context: &mut Context<'_>) {
+        let now = context.now;
+        let Some(producer) = self.producers.get_mut(key) else {
+            return;
+        };
+        context
+            .timers
+            .wake_at(now + SPATIAL_LAYERS_CHECK, Wake::SpatialLayers(self.key, key));
+        let mut changed = false;
+        for stream in producer.streams_mut() {
+            let layers = stream.active_spatial_layers(now);
+            changed |= std::mem::replace(&mut stream.known_spatial_layers, layers) != layers;
+        }
+        if changed && !producer.paused {
+            for consumer in producer.consumers.clone() {
+                self.choose_layers(consumer, Why::SpatialLayers, false, None, context);
+            }
+        }
+    }
+
+    /// Consumers of a producer learn scores, and those with layers choose anew.
+    fn tell_consumers(&mut self, key: ProducerKey, why: Why, key_frame: Option<u32>, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.get(key) else {
+            return;
+        };
+        for consumer_key in producer.consumers.clone() {
+            if let (Some(consumer), Some(producer)) = (self.consumers.get(consumer_key), self.producers.get(key))
+                && !consumer.is_pipe()
+            {
+                context.outbox.notify(&consumer.id, consumer.score_event(producer));
+            }
+            self.choose_layers(consumer_key, why, false, key_frame, context);
+        }
+    }
+
+    /// The clock of a producer's stream became known: timestamps of it can be converted.
+    pub fn clock_known(&mut self, key: ProducerKey, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.get(key) else {
+            return;
+        };
+        for consumer in producer.consumers.clone() {
+            self.choose_layers(consumer, Why::Clock, false, None, context);
         }
     }
 
     /// A consumer needs a key frame of its producer.
-    pub fn request_key_frame(&mut self, key: ConsumerKey, context: &mut Context<'_>) {
+    pub fn request_key_frame(&mut self, key: ConsumerKey, of: KeyFrameOf, context: &mut Context<'_>) {
         let Some(consumer) = self
             .consumers
             .get(key)
@@ -341,17 +447,33 @@ impl Router {
         else {
             return;
         };
-        let producer_key = consumer.producer;
-        let Some(producer) = self.producers.get_mut(producer_key).filter(|producer| !producer.paused) else {
-            return;
-        };
-        let Some(ssrc) = producer.ssrc_of_mapped(consumer.mapped_ssrc()) else {
-            return;
-        };
-        if producer.key_frames.needed(ssrc, context.now) {
-            self.send_key_frame_request(producer_key, ssrc, context);
+        let encodings = consumer.key_frame_encodings(of);
+        self.request_key_frames(consumer.producer, &encodings, None, context);
+    }
+
+    /// Key frames of these encodings are needed. Nothing is asked for while a key frame of that SSRC is processed.
+    fn request_key_frames(
+        &mut self,
+        key: ProducerKey,
+        encodings: &[usize],
+        processed: Option<u32>,
+        context: &mut Context<'_>,
+    ) {
+        for encoding in encodings {
+            let Some(producer) = self.producers.get_mut(key) else {
+                return;
+            };
+            if producer.paused || producer.kind != MediaKind::Video {
+                return;
+            }
+            let Some(ssrc) = producer.stream(*encoding).map(|stream| stream.params.ssrc) else {
+                continue;
+            };
+            if processed != Some(ssrc) && producer.key_frames.needed(ssrc, context.now) {
+                self.send_key_frame_request(key, ssrc, context);
+            }
         }
-        self.plan_key_frame_requests(producer_key, context);
+        self.plan_key_frame_requests(key, context);
     }
 
     /// Asks the peer of a producer for a key frame: by PLI if it knows that, else by FIR.
@@ -414,22 +536,9 @@ impl Router {
 
     /// The score of a producer's stream changed: consumers learn it first.
     pub fn score_changed(&mut self, key: ProducerKey, context: &mut Context<'_>) {
-        self.notify_consumer_scores(key, context);
+        self.tell_consumers(key, Why::Score, None, context);
         if let Some(producer) = self.producers.get(key) {
             context.outbox.notify(&producer.id, producer.score_event());
-        }
-    }
-
-    fn notify_consumer_scores(&self, key: ProducerKey, context: &mut Context<'_>) {
-        let Some(producer) = self.producers.get(key) else {
-            return;
-        };
-        for consumer in producer
-            .consumers
-            .iter()
-            .filter_map(|consumer| self.consumers.get(*consumer))
-        {
-            context.outbox.notify(&consumer.id, consumer.score_event(producer));
         }
     }
 
@@ -482,13 +591,19 @@ impl Router {
             let Some(consumer) = self.consumers.get_mut(consumer_key) else {
                 continue;
             };
-            consumer.set_producer_paused(paused);
+            let activity = consumer.set_producer_paused(paused, context.now);
+            if activity.layers_lost {
+                context.outbox.notify(&consumer.id, consumer.layers_event());
+            }
             let event = if paused {
                 Event::ProducerPause
             } else {
                 Event::ProducerResume
             };
             context.outbox.notify(&consumer.id, event);
+            if activity.started {
+                self.consumer_started(consumer_key, context);
+            }
         }
         if !paused && video {
             for ssrc in ssrcs {
@@ -555,7 +670,7 @@ impl Router {
         }
         if let Some(transport) = self.transports.remove(key) {
             self.transport_ids.remove(&transport.id);
-            if let Kind::Plain(plain) = &transport.kind {
+            if let Some(plain) = transport.kind.plain() {
                 plain.sockets().for_each(|socket| context.ports.close(socket));
             }
         }

@@ -17,6 +17,8 @@ pub enum Wake {
     Inactivity(RouterKey, ProducerKey),
     /// A producer's repetition of key frame requests.
     KeyFrameRequests(RouterKey, ProducerKey),
+    /// A producer's check for spatial layers that carry something.
+    SpatialLayers(RouterKey, ProducerKey),
 }
 
 /// Wake-ups by time in microseconds.

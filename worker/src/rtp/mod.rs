@@ -2,10 +2,12 @@
 //!
 //! Nothing here knows of sockets, clocks or who sends to whom. Time is passed in, as microseconds of a monotonic clock.
 
+pub mod clock;
 pub mod codec;
 pub mod extensions;
 pub mod jitter;
 pub mod key_frame;
+pub mod layer_rates;
 pub mod packet;
 pub mod rate;
 pub mod recv_stream;

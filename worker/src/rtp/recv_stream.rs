@@ -4,8 +4,10 @@ use channel_proto::reply::{RtpStreamDump, RtpStreamParams, RtpStreamStats};
 use channel_proto::rtp_parameters::MediaKind;
 
 use crate::rtcp::ReportBlock;
-use crate::rtp::codec::Codec;
+use crate::rtp::clock::SenderClock;
+use crate::rtp::codec::{Codec, PayloadDescriptor};
 use crate::rtp::jitter::Jitter;
+use crate::rtp::layer_rates::LayerRates;
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::rate::RateCounter;
 use crate::rtp::score::{Score, evaluate_received};
@@ -31,6 +33,12 @@ pub struct RecvStream {
     pub fir_count: u64,
     /// Sequence number of the last FIR.
     pub fir_sequence: u8,
+    /// What time its timestamps mean, by the last sender report.
+    pub clock: Option<SenderClock>,
+    /// Spatial layers that consumers know to carry something.
+    pub known_spatial_layers: u128,
+    /// Bitrates of its layers, if it has several.
+    layers: Option<Box<LayerRates>>,
     sequence: SequenceTracker,
     jitter: Jitter,
     rate: RateCounter,
@@ -72,8 +80,13 @@ impl RecvStream {
         } else {
             RateCounter::new(2500, 100)
         };
+        let several = params.spatial_layers > 1 || params.temporal_layers > 1;
+        let layers = several.then(|| LayerRates::new(params.spatial_layers, params.temporal_layers));
         Self {
             codec: Codec::from_mime_type(&params.mime_type),
+            layers: layers.map(Box::new),
+            clock: None,
+            known_spatial_layers: 0,
             params,
             kind,
             pli_count: 0,
@@ -113,6 +126,21 @@ impl RecvStream {
             self.last_packet_at = now;
         }
         true
+    }
+
+    /// Counts a packet of `size` bytes for its layer.
+    pub fn count_layers(&mut self, descriptor: &PayloadDescriptor, size: usize, now: u64) {
+        if let Some(layers) = &mut self.layers {
+            layers.update(descriptor.spatial_layer, descriptor.temporal_layer, size, now);
+        }
+    }
+
+    /// Bit i: spatial layer i carries something.
+    pub fn active_spatial_layers(&mut self, now: u64) -> u128 {
+        match &mut self.layers {
+            Some(layers) => layers.active_spatial_layers(now),
+            None => u128::from(self.rate.bitrate(now) > 0),
+        }
     }
 
     /// Whether a packet wakes the stream up; then its score is 10 again.
@@ -244,7 +272,7 @@ impl RecvStream {
             byte_count: self.rate.bytes(),
             bitrate: self.rate.bitrate(now),
             jitter: Some(self.jitter.value()),
-            bitrate_by_layer: None,
+            bitrate_by_layer: self.layers.as_mut().map(|layers| layers.by_layer(now)),
         }
     }
 }

@@ -66,6 +66,11 @@ impl SendStream {
         }
     }
 
+    /// Forgets what the receiver reported so far.
+    pub fn reset_score(&mut self) {
+        self.score.reset(10);
+    }
+
     /// 0 to 10.
     pub fn score(&self) -> u8 {
         self.score.value()

@@ -185,7 +185,7 @@ pub struct SequenceMapper<const BITS: u32> {
 
 impl<const BITS: u32> SequenceMapper<BITS> {
     /// Ranges of drops that are remembered. A stream of which every other packet is dropped reaches back twice as far.
-    const MAX_RANGES: usize = 1024;
+    const MAX_RANGES: usize = 128;
     const MASK: u16 = mask(BITS) as u16;
     /// Unwrapped counting begins here, so that earlier values have room below.
     const ORIGIN: u64 = 1 << 32;
@@ -210,7 +210,8 @@ impl<const BITS: u32> SequenceMapper<BITS> {
         }
     }
 
-    /// Begins anew: the input after `value` becomes the output after the highest one so far.
+    /// Begins anew: the input after `value` becomes the output after the highest one so far. Inputs up to `value` are
+    /// refused from now on, for their outputs are taken by what went out before.
     pub fn sync(&mut self, value: u16) {
         self.base = self.max_out.wrapping_sub(value);
         let value = Self::ORIGIN + u64::from(value & Self::MASK);
@@ -219,7 +220,12 @@ impl<const BITS: u32> SequenceMapper<BITS> {
         self.max_dropped = None;
         self.dropped.clear();
         self.dropped_count = 0;
-        self.floor = 0;
+        self.floor = value + 1;
+    }
+
+    /// Leaves an output out: the receiver sees a gap.
+    pub fn leave_gap(&mut self) {
+        self.max_out = self.max_out.wrapping_add(1) & Self::MASK;
     }
 
     /// Closes the gap that an input would leave. Does nothing if a later input went out, for that has its number.
@@ -318,7 +324,7 @@ impl<const BITS: u32> SequenceMapper<BITS> {
             let count = last - first + 1;
             self.dropped_count -= count;
             self.base = self.base.wrapping_sub(count as u16);
-            self.floor = last + 1;
+            self.floor = self.floor.max(last + 1);
         }
     }
 }

@@ -1,31 +1,45 @@
 //! A consumer: what a router sends to a peer of one producer.
 //!
-//! This file holds what all types share; a type decides which packets go out ([`simple`]).
+//! This file holds what all types share; a type decides which packets go out: [`simple`], [`simulcast`], [`svc`].
+//! A pipe consumer sends all streams, each as a simple one would.
 
+mod create;
+pub mod decisions;
+pub mod layers;
 pub mod simple;
+pub mod simulcast;
+pub mod svc;
 
-use channel_proto::command::Consume;
-use channel_proto::event::Event;
-use channel_proto::reply::{ConsumerDump, ConsumerScore, Failure, RtxStreamParams};
-use channel_proto::rtp_parameters::{ConsumerType, MediaKind, RtpEncodingParameters, RtpParameters};
+use channel_proto::event::{Event, PacketInfo};
+use channel_proto::reply::{ConsumerDump, ConsumerLayersDump, ConsumerScore};
+use channel_proto::rtp_parameters::{ConsumerLayers, ConsumerType, MediaKind, RtpEncodingParameters, RtpParameters};
 use smallvec::SmallVec;
 
 use super::keys::{ProducerKey, TransportKey};
-use super::mangle::{ForwardedPacket, MID_LENGTH, Rewrite, mid_element};
-use super::producer::{Producer, media_codec, stream_params};
+use super::mangle::{ForwardedPacket, MID_LENGTH, Rewrite};
+use super::outbox::Outbox;
+use super::producer::Producer;
 use super::trace::TraceEvents;
 use crate::rtp::send_stream::SendStream;
+use decisions::{Decisions, Why};
+use layers::{Layers, Outcome, Retargeted, StreamFacts, numbers, preferred};
 use simple::Simple;
+use simulcast::Simulcast;
+use svc::Svc;
 
 /// A receiver of media inside a router.
 #[derive(Debug)]
 pub struct Consumer {
-    /// What decides on each packet; small and first, since it is what forwarding touches.
-    pub policy: Simple,
+    /// What decides on each packet; first, since it is what forwarding touches.
+    policy: Policy,
     /// Whether packets may go out: transport connected, neither it nor its producer paused.
     pub active: bool,
-    /// The stream it sends.
-    pub stream: SendStream,
+    /// The streams it sends: one, of a pipe consumer one for each encoding.
+    pub streams: SmallVec<[SendStream; 1]>,
+    /// Encoding of the producer that each consumable encoding stands for.
+    encodings: SmallVec<[Option<u16>; 4]>,
+    /// An encoding of which a key frame turned out to be needed while forwarding.
+    wanted_key_frame: Option<usize>,
     /// MID extension as sent.
     pub mid: [u8; 1 + MID_LENGTH],
     /// Payload types that its peer understands.
@@ -50,105 +64,172 @@ pub struct Consumer {
     consumable_rtp_encodings: Vec<RtpEncodingParameters>,
 }
 
+/// Which packets go out.
+#[derive(Debug)]
+enum Policy {
+    Simple(Simple),
+    Simulcast(Box<Simulcast>),
+    Svc(Box<Svc>),
+    /// By stream.
+    Pipe(Vec<Simple>),
+}
+
+/// What a change of state of a consumer makes necessary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Activity {
+    /// It can send from now on.
+    pub started: bool,
+    /// It had layers and has none any more.
+    pub layers_lost: bool,
+}
+
+/// Whose key frame is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFrameOf {
+    /// What is aimed at and what is sent.
+    All,
+    /// What is sent.
+    Current,
+}
+
 impl Consumer {
-    /// A consumer of `producer`; `first_sequence` is where its numbers start.
-    ///
-    /// # Errors
-    /// The type is not one this version has.
-    pub fn new(
-        id: String,
-        transport: TransportKey,
-        producer_key: ProducerKey,
+    /// Decides on a packet: how it is to be rewritten, or None if it does not go out. Changes of layers are told.
+    pub fn forward(
+        &mut self,
+        packet: &ForwardedPacket,
         producer: &Producer,
-        consume: Consume,
-        first_sequence: u16,
-    ) -> Result<Self, Failure> {
-        if consume.consumer_type != ConsumerType::Simple {
-            return Err(Failure::error(
-                "only consumers of type 'simple' are implemented in this version",
-            ));
+        now: u64,
+        outbox: &mut Outbox,
+    ) -> Option<Rewrite> {
+        let index = self.index_of(packet.encoding)?;
+        let supported = self.payload_types.contains(&packet.payload_type);
+        let outcome = match &mut self.policy {
+            Policy::Simple(simple) => {
+                let number = simple.forward(packet, supported)?;
+                return self.rewrite(0, packet, number);
+            }
+            Policy::Pipe(streams) => {
+                let number = streams.get_mut(index)?.forward(packet, supported)?;
+                return self.rewrite(index, packet, number);
+            }
+            Policy::Simulcast(simulcast) => {
+                let encodings = &self.encodings;
+                let facts = |spatial: u8| facts(producer, encodings, spatial);
+                simulcast.forward(packet, index as u8, supported, &facts, now)
+            }
+            Policy::Svc(svc) => svc.forward(packet, supported),
+        };
+        match outcome {
+            Outcome::Drop => None,
+            Outcome::KeyFrameNeeded => {
+                self.wanted_key_frame = Some(packet.encoding);
+                None
+            }
+            Outcome::Send(forwarded) => {
+                if forwarded.switched
+                    && let Some(stream) = self.streams.first_mut()
+                {
+                    // What the receiver reported concerns another stream.
+                    stream.reset_score();
+                }
+                if forwarded.layers_changed {
+                    outbox.notify(&self.id, self.layers_event());
+                }
+                if forwarded.switched {
+                    outbox.notify(&self.id, self.score_event(producer));
+                }
+                let rewrite = self.rewrite(0, packet, forwarded.sequence_number)?;
+                Some(Rewrite {
+                    timestamp: forwarded.timestamp,
+                    marker: forwarded.marker,
+                    vp8: forwarded.vp8,
+                    ..rewrite
+                })
+            }
         }
-        let parameters = consume.rtp_parameters;
-        let invalid = || Failure::type_error("invalid rtpParameters.encodings (no media codec)");
-        let encoding = parameters.encodings.first().ok_or_else(invalid)?;
-        let codec = media_codec(&parameters, encoding).ok_or_else(invalid)?;
-        let cname = parameters
-            .rtcp
-            .as_ref()
-            .and_then(|rtcp| rtcp.cname.clone())
-            .unwrap_or_default();
-        let mut params = stream_params(0, encoding.ssrc.unwrap_or_default(), encoding, codec, cname);
-        // Layers are those of the producer's choice; a simple stream has one of each.
-        (params.spatial_layers, params.temporal_layers) = (encoding.spatial_layers(), encoding.temporal_layers());
-        let rtx_codec = parameters
-            .codecs
-            .iter()
-            .find(|rtx| rtx.is_rtx() && rtx.integer_parameter("apt") == Some(i64::from(codec.payload_type)));
-        let rtx = encoding
-            .rtx
-            .and_then(|rtx| rtx.ssrc)
-            .zip(rtx_codec)
-            .map(|(ssrc, codec)| RtxStreamParams {
-                ssrc,
-                payload_type: codec.payload_type,
-                mime_type: codec.mime_type.clone(),
-                clock_rate: codec.clock_rate,
-                rrid: None,
-                cname: params.cname.clone(),
-            });
-        if let Some(rtx) = &rtx {
-            params.rtx_ssrc = Some(rtx.ssrc);
-            params.rtx_payload_type = Some(rtx.payload_type);
-        }
-        Ok(Self {
-            policy: Simple::new(first_sequence),
-            active: false,
-            stream: SendStream::new(params, rtx),
-            mid: mid_element(parameters.mid.as_deref()),
-            payload_types: parameters
-                .codecs
-                .iter()
-                .filter(|codec| codec.is_media())
-                .map(|codec| codec.payload_type)
-                .collect(),
-            transport,
-            producer: producer_key,
-            id,
-            trace: TraceEvents::of_rtp_entity(),
-            priority: 1,
-            paused: consume.paused,
-            producer_paused: producer.paused,
-            connected: false,
-            producer_id: producer.id.clone(),
-            kind: consume.kind,
-            consumer_type: consume.consumer_type,
-            rtp_parameters: parameters,
-            consumable_rtp_encodings: consume.consumable_rtp_encodings,
-        })
     }
 
-    /// Decides on a packet: how it is to be rewritten, or None if it does not go out.
-    pub fn forward(&mut self, packet: &ForwardedPacket) -> Option<Rewrite> {
-        let supported = self.payload_types.contains(&packet.payload_type);
-        let sequence_number = self.policy.forward(packet, supported)?;
+    fn rewrite(&self, stream: usize, packet: &ForwardedPacket, sequence_number: u16) -> Option<Rewrite> {
         Some(Rewrite {
-            ssrc: self.stream.params.ssrc,
+            stream,
+            ssrc: self.streams.get(stream)?.params.ssrc,
             sequence_number,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            vp8: None,
             mid: self.mid,
         })
     }
 
-    /// Its SSRC and that of its retransmission.
-    pub fn ssrcs(&self) -> (u32, Option<u32>) {
-        (self.stream.params.ssrc, self.stream.params.rtx_ssrc)
+    /// Which of its consumable encodings an encoding of the producer is.
+    fn index_of(&self, encoding: usize) -> Option<usize> {
+        self.encodings
+            .iter()
+            .position(|known| known.is_some_and(|known| usize::from(known) == encoding))
     }
 
-    /// The SSRC inside the router of the stream it follows.
-    pub fn mapped_ssrc(&self) -> u32 {
-        self.consumable_rtp_encodings
-            .first()
-            .and_then(|encoding| encoding.ssrc)
-            .unwrap_or_default()
+    /// Which encoding of the producer a consumable encoding of it is.
+    pub fn encoding_of(&self, index: usize) -> Option<usize> {
+        self.encodings.get(index).copied().flatten().map(usize::from)
+    }
+
+    /// Takes the encoding of which a key frame turned out to be needed while forwarding.
+    pub fn take_wanted_key_frame(&mut self) -> Option<usize> {
+        self.wanted_key_frame.take()
+    }
+
+    /// What a trace tells of a packet that was sent with so many bytes.
+    pub fn packet_info(&self, packet: &ForwardedPacket, rewrite: &Rewrite, size: usize) -> PacketInfo {
+        let payload = packet.payload_length - usize::from(packet.padding_length) + rewrite.growth();
+        PacketInfo {
+            payload_type: packet.payload_type,
+            sequence_number: rewrite.sequence_number,
+            timestamp: rewrite.timestamp,
+            marker: rewrite.marker,
+            ssrc: rewrite.ssrc,
+            is_key_frame: packet.is_key_frame,
+            size: size as u64,
+            payload_size: payload as u64,
+            spatial_layer: packet.descriptor.spatial_layer,
+            temporal_layer: packet.descriptor.temporal_layer,
+            mid: self.rtp_parameters.mid.clone(),
+            rid: None,
+            rrid: None,
+            // Video has room for one; what is not stamped on the way out stays 0.
+            wide_sequence_number: (self.kind == MediaKind::Video).then_some(0),
+            is_rtx: false,
+        }
+    }
+
+    /// Its SSRCs, each with that of its retransmission.
+    pub fn ssrcs(&self) -> impl Iterator<Item = (u32, Option<u32>)> + '_ {
+        self.streams
+            .iter()
+            .map(|stream| (stream.params.ssrc, stream.params.rtx_ssrc))
+    }
+
+    /// The stream with this SSRC.
+    pub fn stream_by_ssrc(&mut self, ssrc: u32) -> Option<&mut SendStream> {
+        self.streams.iter_mut().find(|stream| stream.params.ssrc == ssrc)
+    }
+
+    /// Encodings of the producer of which a key frame helps it.
+    pub fn key_frame_encodings(&self, of: KeyFrameOf) -> SmallVec<[usize; 4]> {
+        let of_layers = |target: Option<Layers>, current: Option<Layers>| {
+            let current = current.map(|layers| layers.spatial);
+            let target = target.map(|layers| layers.spatial);
+            let (first, second) = match of {
+                KeyFrameOf::All => (target, current.filter(|current| Some(*current) != target)),
+                KeyFrameOf::Current => (current.or(target), None),
+            };
+            let spatial = first.into_iter().chain(second);
+            spatial.filter_map(|spatial| self.encoding_of(spatial.into())).collect()
+        };
+        match &self.policy {
+            Policy::Simple(_) | Policy::Svc(_) => self.encoding_of(0).into_iter().collect(),
+            Policy::Simulcast(simulcast) => of_layers(simulcast.target(), simulcast.current()),
+            Policy::Pipe(_) => self.encodings.iter().flatten().copied().map(usize::from).collect(),
+        }
     }
 
     /// Audio or video.
@@ -171,41 +252,148 @@ impl Consumer {
         self.producer_paused
     }
 
-    /// Sets whether the parent paused it. True: it has become active.
-    pub fn set_paused(&mut self, paused: bool) -> bool {
+    /// Whether it chooses among layers.
+    pub fn is_layered(&self) -> bool {
+        matches!(self.policy, Policy::Simulcast(_) | Policy::Svc(_))
+    }
+
+    /// Whether it sends everything to another router.
+    pub fn is_pipe(&self) -> bool {
+        matches!(self.policy, Policy::Pipe(_))
+    }
+
+    /// Sets whether the parent paused it.
+    pub fn set_paused(&mut self, paused: bool, now: u64) -> Activity {
         self.paused = paused;
-        self.update()
+        self.update(now)
     }
 
-    /// Sets whether its producer is paused. True: it has become active.
-    pub fn set_producer_paused(&mut self, paused: bool) -> bool {
+    /// Sets whether its producer is paused.
+    pub fn set_producer_paused(&mut self, paused: bool, now: u64) -> Activity {
         self.producer_paused = paused;
-        self.update()
+        self.update(now)
     }
 
-    /// Sets whether its transport is connected. True: it has become active.
-    pub fn set_connected(&mut self, connected: bool) -> bool {
+    /// Sets whether its transport is connected.
+    pub fn set_connected(&mut self, connected: bool, now: u64) -> Activity {
         self.connected = connected;
-        self.update()
+        self.update(now)
     }
 
-    fn update(&mut self) -> bool {
+    fn update(&mut self, now: u64) -> Activity {
         let active = self.connected && !self.paused && !self.producer_paused;
-        let started = active && !self.active;
-        self.active = active;
-        if started {
-            self.policy.restart();
+        let before = std::mem::replace(&mut self.active, active);
+        let mut activity = Activity {
+            started: active && !before,
+            layers_lost: false,
+        };
+        if active == before {
+            return activity;
         }
-        started
+        match &mut self.policy {
+            Policy::Simple(simple) if active => simple.restart(),
+            Policy::Pipe(streams) if active => streams.iter_mut().for_each(Simple::restart),
+            Policy::Simulcast(simulcast) if !active => activity.layers_lost = simulcast.stop(now),
+            Policy::Svc(svc) if !active => activity.layers_lost = svc.stop(now),
+            _ => {}
+        }
+        activity
+    }
+
+    /// Chooses layers anew; None if it does not choose, or does not send. `force` acts even if the choice is the same.
+    ///
+    /// The estimator of a transport, if there is one, is to call `retarget` of the policy instead.
+    pub fn evaluate(&mut self, producer: &mut Producer, why: Why, force: bool, now: u64) -> Option<Retargeted> {
+        if !self.active {
+            return None;
+        }
+        // Rates are those of this moment, so they are read once.
+        let carried = match &self.policy {
+            Policy::Svc(_) => self
+                .encoding_of(0)
+                .and_then(|encoding| producer.stream_mut(encoding))
+                .map_or(0, |stream| stream.active_spatial_layers(now)),
+            _ => 0,
+        };
+        let (producer, encodings) = (&*producer, &self.encodings);
+        let facts = |spatial: u8| {
+            let facts = facts(producer, encodings, spatial)?;
+            Some(StreamFacts {
+                spatial_layers: carried,
+                ..facts
+            })
+        };
+        match &mut self.policy {
+            Policy::Simulcast(simulcast) => Some(simulcast.evaluate(&facts, why, force, now)),
+            Policy::Svc(svc) => Some(svc.evaluate(&facts, why, force, now)),
+            Policy::Simple(_) | Policy::Pipe(_) => None,
+        }
+    }
+
+    /// Layers preferred by the parent, in force; None if it has no layers.
+    pub fn preferred_layers(&self) -> Option<ConsumerLayers> {
+        let layers = match &self.policy {
+            Policy::Simulcast(simulcast) => simulcast.preferred(),
+            Policy::Svc(svc) => svc.preferred(),
+            Policy::Simple(_) | Policy::Pipe(_) => return None,
+        };
+        Some(layers_of(layers))
+    }
+
+    /// Changes what the parent prefers; layers beyond the highest mean the highest.
+    pub fn set_preferred_layers(&mut self, asked: &ConsumerLayers) {
+        let Some(params) = self.streams.first().map(|stream| &stream.params) else {
+            return;
+        };
+        let layers = preferred(
+            Some((asked.spatial_layer, asked.temporal_layer)),
+            params.spatial_layers,
+            params.temporal_layers,
+        );
+        match &mut self.policy {
+            Policy::Simulcast(simulcast) => simulcast.set_preferred(layers),
+            Policy::Svc(svc) => svc.set_preferred(layers),
+            Policy::Simple(_) | Policy::Pipe(_) => {}
+        }
+    }
+
+    fn current_layers(&self) -> Option<Layers> {
+        match &self.policy {
+            Policy::Simulcast(simulcast) => simulcast.current(),
+            Policy::Svc(svc) => svc.current(),
+            Policy::Simple(_) | Policy::Pipe(_) => None,
+        }
+    }
+
+    /// The encoding of the producer that is sent, if there is only one.
+    pub fn current_encoding(&self) -> Option<usize> {
+        match &self.policy {
+            Policy::Simple(_) | Policy::Svc(_) => self.encoding_of(0),
+            Policy::Simulcast(simulcast) => self.encoding_of(simulcast.current()?.spatial.into()),
+            Policy::Pipe(_) => None,
+        }
+    }
+
+    /// The `layerschange` event.
+    pub fn layers_event(&self) -> Event {
+        Event::LayersChange(self.current_layers().map(layers_of))
     }
 
     /// Scores now.
     pub fn score(&self, producer: &Producer) -> ConsumerScore {
         let producer_scores = producer.scores();
-        let producer_score = producer_scores.first().copied().unwrap_or_default();
+        if self.is_pipe() {
+            return ConsumerScore {
+                score: 10,
+                producer_score: 10,
+                producer_scores,
+            };
+        }
+        let current = self.current_encoding();
+        let producer_score = current.and_then(|encoding| producer_scores.get(encoding)).copied();
         ConsumerScore {
-            score: self.stream.score(),
-            producer_score,
+            score: self.streams.first().map_or(0, SendStream::score),
+            producer_score: producer_score.unwrap_or_default(),
             producer_scores,
         }
     }
@@ -215,8 +403,30 @@ impl Consumer {
         Event::ConsumerScore(self.score(producer))
     }
 
-    /// As dumped.
+    fn decisions(&self) -> Option<&Decisions> {
+        match &self.policy {
+            Policy::Simulcast(simulcast) => Some(simulcast.decisions()),
+            Policy::Svc(svc) => Some(svc.decisions()),
+            Policy::Simple(_) | Policy::Pipe(_) => None,
+        }
+    }
+
+    /// As dumped. Past decisions about layers go to the log.
     pub fn dump(&self) -> ConsumerDump {
+        let svc = matches!(self.policy, Policy::Svc(_));
+        for decision in self.decisions().into_iter().flat_map(Decisions::iter) {
+            if svc {
+                tracing::debug!(target: "svc", consumer = %self.id, ?decision, "past decision");
+            } else {
+                tracing::debug!(target: "simulcast", consumer = %self.id, ?decision, "past decision");
+            }
+        }
+        let mut streams = self.streams.iter().map(SendStream::dump);
+        let (rtp_stream, rtp_streams) = if self.is_pipe() {
+            (None, Some(streams.collect()))
+        } else {
+            (streams.next(), None)
+        };
         ConsumerDump {
             id: self.id.clone(),
             producer_id: self.producer_id.clone(),
@@ -229,9 +439,45 @@ impl Consumer {
             producer_paused: self.producer_paused,
             priority: self.priority,
             trace_event_types: self.trace.dump(),
-            rtp_stream: Some(self.stream.dump()),
-            rtp_streams: None,
-            layers: None,
+            rtp_stream,
+            rtp_streams,
+            layers: self.layers_dump(),
         }
     }
+
+    fn layers_dump(&self) -> Option<ConsumerLayersDump> {
+        let (preferred, target) = match &self.policy {
+            Policy::Simulcast(simulcast) => (simulcast.preferred(), simulcast.target()),
+            Policy::Svc(svc) => (svc.preferred(), svc.target()),
+            Policy::Simple(_) | Policy::Pipe(_) => return None,
+        };
+        let (preferred_spatial_layer, preferred_temporal_layer) = numbers(Some(preferred));
+        let (target_spatial_layer, target_temporal_layer) = numbers(target);
+        let (current_spatial_layer, current_temporal_layer) = numbers(self.current_layers());
+        Some(ConsumerLayersDump {
+            preferred_spatial_layer,
+            target_spatial_layer,
+            current_spatial_layer,
+            preferred_temporal_layer,
+            target_temporal_layer,
+            current_temporal_layer,
+        })
+    }
+}
+
+fn layers_of(layers: Layers) -> ConsumerLayers {
+    ConsumerLayers {
+        spatial_layer: layers.spatial.into(),
+        temporal_layer: Some(layers.temporal.into()),
+    }
+}
+
+fn facts(producer: &Producer, encodings: &[Option<u16>], spatial: u8) -> Option<StreamFacts> {
+    let encoding = encodings.get(usize::from(spatial)).copied().flatten()?;
+    let stream = producer.stream(encoding.into())?;
+    Some(StreamFacts {
+        score: stream.score(),
+        clock: stream.clock,
+        spatial_layers: 0,
+    })
 }

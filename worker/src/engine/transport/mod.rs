@@ -1,8 +1,9 @@
 //! A transport: how packets of one peer come in and go out.
 //!
-//! This file holds what all kinds share; [`plain`] and [`direct`] are kinds, [`reports`] is periodic RTCP.
+//! This file holds what all kinds share; [`plain`], [`pipe`] and [`direct`] are kinds, [`reports`] is periodic RTCP.
 
 pub mod direct;
+pub mod pipe;
 pub mod plain;
 pub mod reports;
 
@@ -24,6 +25,7 @@ use crate::rtp::extensions::HeaderExtensionKind;
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::rate::RateCounter;
 use direct::Direct;
+use pipe::Pipe;
 use plain::Plain;
 
 /// How packets of one peer come in and go out.
@@ -63,8 +65,30 @@ pub struct Transport {
 pub enum Kind {
     /// RTP over UDP, addresses told or learnt.
     Plain(Box<Plain>),
+    /// RTP over UDP to another router.
+    Pipe(Box<Pipe>),
     /// No network: the parent sends and gets packets.
     Direct(Direct),
+}
+
+impl Kind {
+    /// RTP over UDP without ICE, if that is what carries it.
+    pub fn plain(&self) -> Option<&Plain> {
+        match self {
+            Self::Plain(plain) => Some(plain),
+            Self::Pipe(pipe) => Some(&pipe.plain),
+            Self::Direct(_) => None,
+        }
+    }
+
+    /// The same to change it.
+    pub fn plain_mut(&mut self) -> Option<&mut Plain> {
+        match self {
+            Self::Plain(plain) => Some(plain),
+            Self::Pipe(pipe) => Some(&mut pipe.plain),
+            Self::Direct(_) => None,
+        }
+    }
 }
 
 /// Bytes that a transport received and sent.
@@ -118,10 +142,7 @@ impl Transport {
 
     /// Whether packets can be sent to the peer.
     pub fn is_connected(&self) -> bool {
-        match &self.kind {
-            Kind::Plain(plain) => plain.is_connected(),
-            Kind::Direct(_) => true,
-        }
+        self.kind.plain().is_none_or(Plain::is_connected)
     }
 
     /// Reads the header extensions of a new producer in all packets from now on; the last producer wins.
@@ -164,6 +185,7 @@ impl Transport {
     ) -> Option<usize> {
         let size = match &mut self.kind {
             Kind::Plain(plain) => plain.send_rtp(packet, rewrite, received, outbox)?,
+            Kind::Pipe(pipe) => pipe.plain.send_rtp(packet, rewrite, received, outbox)?,
             Kind::Direct(_) => {
                 let mut bytes = Vec::with_capacity(packet.size());
                 packet.write(rewrite, received, &mut bytes);
@@ -172,14 +194,16 @@ impl Transport {
             }
         };
         self.traffic.sent.update(now, size);
-        self.traffic.rtp_sent.update(now, packet.size());
-        Some(packet.size())
+        let plain_size = packet.size() + rewrite.growth();
+        self.traffic.rtp_sent.update(now, plain_size);
+        Some(plain_size)
     }
 
     /// Sends an RTCP packet.
     pub fn send_rtcp(&mut self, packet: &[u8], now: u64, outbox: &mut Outbox) {
         let size = match &mut self.kind {
             Kind::Plain(plain) => plain.send_rtcp(packet, outbox),
+            Kind::Pipe(pipe) => pipe.plain.send_rtcp(packet, outbox),
             Kind::Direct(_) => {
                 outbox.notify_payload(&self.id, PayloadEvent::Rtcp, packet);
                 Some(packet.len())
@@ -213,6 +237,7 @@ impl Transport {
             trace_event_types: self.trace.dump(),
             kind: match &self.kind {
                 Kind::Plain(plain) => plain.dump(),
+                Kind::Pipe(pipe) => pipe.dump(),
                 Kind::Direct(_) => channel_proto::reply::TransportKindDump::Direct {},
             },
         }
@@ -237,6 +262,7 @@ impl Transport {
         };
         match &self.kind {
             Kind::Plain(plain) => plain.fill_stats(&mut stats),
+            Kind::Pipe(pipe) => pipe.fill_stats(&mut stats),
             Kind::Direct(_) => stats.kind = "direct-transport".to_owned(),
         }
         stats

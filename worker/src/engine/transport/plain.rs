@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use channel_proto::command::{Connect, CreatePlainTransport, Field};
 use channel_proto::reply::{Connected, Failure, TransportKindDump, TransportStats};
 use channel_proto::srtp_parameters::{SrtpCryptoSuite, SrtpParameters};
-use channel_proto::transport_parameters::{Protocol, TransportTuple};
+use channel_proto::transport_parameters::{ListenIp, Protocol, TransportTuple};
 use rand::RngCore;
 
 use crate::engine::mangle::{ForwardedPacket, Rewrite};
@@ -95,12 +95,37 @@ pub enum Source {
     Stranger,
 }
 
+/// How a transport is opened.
+#[derive(Debug)]
+pub(super) struct Opening<'a> {
+    pub listen_ip: &'a ListenIp,
+    pub port: Option<u16>,
+    pub rtcp_mux: bool,
+    pub comedia: bool,
+    pub srtp_crypto_suite: Option<SrtpCryptoSuite>,
+}
+
 impl Plain {
     /// Opens the sockets.
     ///
     /// # Errors
     /// `Error` if a socket cannot be opened; nothing stays open then.
     pub fn open(options: &CreatePlainTransport, ports: &mut dyn Ports, rng: &mut dyn RngCore) -> Result<Self, Failure> {
+        let opening = Opening {
+            listen_ip: &options.listen_ip,
+            port: options.port,
+            rtcp_mux: options.rtcp_mux,
+            comedia: options.comedia,
+            srtp_crypto_suite: options.srtp_crypto_suite,
+        };
+        Self::open_as(&opening, ports, rng)
+    }
+
+    pub(super) fn open_as(
+        options: &Opening<'_>,
+        ports: &mut dyn Ports,
+        rng: &mut dyn RngCore,
+    ) -> Result<Self, Failure> {
         let srtp = options
             .srtp_crypto_suite
             .map(|suite| Srtp::new(suite, rng))
@@ -190,7 +215,7 @@ impl Plain {
             rtcp_tuple: self
                 .rtcp_remote
                 .and_then(|remote| self.rtcp_local.as_ref().map(|local| local.tuple(Some(remote)))),
-            srtp_parameters: self.srtp.as_ref().map(Srtp::parameters),
+            srtp_parameters: self.srtp_parameters(),
             ice_parameters: None,
         })
     }
@@ -312,6 +337,11 @@ impl Plain {
         self.local.tuple(self.remote)
     }
 
+    /// Local key, with SRTP.
+    pub fn srtp_parameters(&self) -> Option<SrtpParameters> {
+        self.srtp.as_ref().map(Srtp::parameters)
+    }
+
     /// RTCP tuple without rtcpMux, remote part if known.
     pub fn rtcp_tuple(&self) -> Option<TransportTuple> {
         self.rtcp_local.as_ref().map(|local| local.tuple(self.rtcp_remote))
@@ -324,7 +354,7 @@ impl Plain {
             comedia: self.comedia,
             tuple: self.tuple(),
             rtcp_tuple: self.rtcp_tuple(),
-            srtp_parameters: self.srtp.as_ref().map(Srtp::parameters),
+            srtp_parameters: self.srtp_parameters(),
         }
     }
 

@@ -4,10 +4,12 @@ use channel_proto::event::TraceDirection;
 use rand::Rng as _;
 
 use super::super::Context;
+use super::super::consumer::KeyFrameOf;
 use super::super::keys::{ConsumerKey, TransportKey};
 use super::super::router::Router;
 use super::super::timers::Wake;
 use crate::rtcp::{self, Block, DelaySinceReference, MAX_COMPOUND, ReportBlock, RtcpPacket};
+use crate::rtp::clock::SenderClock;
 
 /// From connected to the first reports, in microseconds.
 const FIRST_REPORT: u64 = 500_000;
@@ -57,18 +59,20 @@ impl Router {
             let Some(consumer) = self.consumers.get(consumer) else {
                 continue;
             };
-            let Some((timestamp, packets, octets)) = consumer.stream.sender_report(now) else {
-                continue;
-            };
-            let params = &consumer.stream.params;
-            compound.clear();
-            rtcp::sender_report(&mut compound, params.ssrc, ntp, timestamp, packets, octets);
-            rtcp::source_description(&mut compound, params.ssrc, &params.cname);
-            if let Some(answer) = &answer {
-                rtcp::delay_since_last_receiver_reference(&mut compound, params.ssrc, answer);
-            }
-            if let Some(transport) = self.transports.get_mut(key) {
-                transport.send_rtcp(&compound, now, context.outbox);
+            for stream in &consumer.streams {
+                let Some((timestamp, packets, octets)) = stream.sender_report(now) else {
+                    continue;
+                };
+                let params = &stream.params;
+                compound.clear();
+                rtcp::sender_report(&mut compound, params.ssrc, ntp, timestamp, packets, octets);
+                rtcp::source_description(&mut compound, params.ssrc, &params.cname);
+                if let Some(answer) = &answer {
+                    rtcp::delay_since_last_receiver_reference(&mut compound, params.ssrc, answer);
+                }
+                if let Some(transport) = self.transports.get_mut(key) {
+                    transport.send_rtcp(&compound, now, context.outbox);
+                }
             }
         }
         // As many blocks as a compound holds beside our reference time.
@@ -88,8 +92,13 @@ impl Router {
         let Some(compound) = rtcp::parse(datagram) else { return };
         for packet in compound {
             match packet {
-                RtcpPacket::SenderReport { ssrc, ntp, reports, .. } => {
-                    self.sender_report(key, ssrc, (ntp >> 16) as u32, context);
+                RtcpPacket::SenderReport {
+                    ssrc,
+                    ntp,
+                    rtp_timestamp: timestamp,
+                    reports,
+                } => {
+                    self.sender_report(key, ssrc, SenderClock { ntp, timestamp }, context);
                     reports.for_each(|block| self.receiver_report(key, &block, context));
                 }
                 RtcpPacket::ReceiverReport { reports, .. } => {
@@ -124,7 +133,7 @@ impl Router {
         }
     }
 
-    fn sender_report(&mut self, key: TransportKey, ssrc: u32, compact_ntp: u32, context: &mut Context<'_>) {
+    fn sender_report(&mut self, key: TransportKey, ssrc: u32, clock: SenderClock, context: &mut Context<'_>) {
         let Some(transport) = self.transports.get(key) else {
             return;
         };
@@ -137,8 +146,13 @@ impl Router {
         let Some(stream) = producer.stream_by_ssrc(ssrc) else {
             return;
         };
-        if stream.sender_report(compact_ntp, context.now) {
+        // A sender without a clock of its own says 0 (RFC 3550 6.4.1).
+        let first = clock.ntp != 0 && stream.clock.replace(clock).is_none();
+        if stream.sender_report((clock.ntp >> 16) as u32, context.now) {
             self.score_changed(producer_key, context);
+        }
+        if first {
+            self.clock_known(producer_key, context);
         }
     }
 
@@ -153,7 +167,11 @@ impl Router {
             return;
         };
         let compact = (rtcp::ntp_time(context.unix_micros(context.now)) >> 16) as u32;
-        if consumer.stream.receiver_report(block, compact)
+        let Some(stream) = consumer.stream_by_ssrc(block.ssrc) else {
+            return;
+        };
+        if stream.receiver_report(block, compact)
+            && !consumer.is_pipe()
             && let Some(producer) = self.producers.get(consumer.producer)
         {
             context.outbox.notify(&consumer.id, consumer.score_event(producer));
@@ -200,16 +218,18 @@ impl Router {
         let Some(consumer) = self.consumers.get_mut(consumer_key) else {
             return;
         };
-        if kind == "pli" {
-            consumer.stream.pli_count += 1;
-        } else {
-            consumer.stream.fir_count += 1;
+        if let Some(stream) = consumer.stream_by_ssrc(ssrc) {
+            if kind == "pli" {
+                stream.pli_count += 1;
+            } else {
+                stream.fir_count += 1;
+            }
         }
         if let Some(event) = consumer.trace.request(kind, ssrc, TraceDirection::In, context.now) {
             context.outbox.notify(&consumer.id, event);
         }
         if consumer.active {
-            self.request_key_frame(consumer_key, context);
+            self.request_key_frame(consumer_key, KeyFrameOf::Current, context);
         }
     }
 }

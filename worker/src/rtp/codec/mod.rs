@@ -3,7 +3,9 @@
 pub mod h264;
 pub mod opus;
 pub mod vp8;
+pub mod vp8_layers;
 pub mod vp9;
+pub mod vp9_layers;
 
 /// Facts of one payload. The default is what a payload of an unknown codec has: no key frame, layer 0:0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

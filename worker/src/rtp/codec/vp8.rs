@@ -71,6 +71,38 @@ impl Descriptor {
     }
 }
 
+/// Counters to write into a payload that has both of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rewrite {
+    /// Picture id, written with 15 bits.
+    pub picture_id: u16,
+    /// TL0PICIDX.
+    pub tl0_picture_index: u8,
+    /// The payload has a picture id of 15 bits already.
+    pub long_picture_id: bool,
+}
+
+impl Rewrite {
+    /// Whether the payload becomes one byte longer.
+    pub fn widens(&self) -> bool {
+        !self.long_picture_id
+    }
+
+    /// Appends a payload with these counters.
+    pub fn write(&self, payload: &[u8], out: &mut Vec<u8>) {
+        // Both counters follow the two bytes of flags: the picture id, then TL0PICIDX.
+        let counters = if self.long_picture_id { 3 } else { 2 };
+        let (Some(flags), Some(rest)) = (payload.get(..2), payload.get(2 + counters..)) else {
+            out.extend_from_slice(payload);
+            return;
+        };
+        let [high, low] = (self.picture_id | 0x8000).to_be_bytes();
+        out.extend_from_slice(flags);
+        out.extend_from_slice(&[high, low, self.tl0_picture_index]);
+        out.extend_from_slice(rest);
+    }
+}
+
 impl From<Descriptor> for PayloadDescriptor {
     fn from(descriptor: Descriptor) -> Self {
         Self {

@@ -1,0 +1,303 @@
+//! A consumer of one of several streams of the same source, for instance of several sizes.
+//!
+//! It aims at a target (which stream, which temporal layer) and changes over with a key frame of it, so that the
+//! receiver sees one stream: sequence numbers, timestamps and counters in payloads go on.
+
+use super::decisions::{Decision, Decisions, Why, digest};
+use super::layers::{Forwarded, Layers, Outcome, Retargeted, StreamFacts};
+use crate::engine::mangle::ForwardedPacket;
+use crate::rtp::codec::vp8_layers::Vp8Layers;
+use crate::rtp::codec::{Codec, Details};
+use crate::rtp::sequence::{SequenceMapper, is_higher};
+
+/// By how much timestamps may be moved at a switch so that they do not go back, in milliseconds.
+const MAX_EXTRA_MS: u32 = 75;
+/// Distance of the first frame of a stream from the last one before it, if timestamps have to be moved.
+const FRAME_MS: u32 = 33;
+
+/// Follows one of several streams.
+#[derive(Debug)]
+pub struct Simulcast {
+    sequence: SequenceMapper<16>,
+    vp8: Option<Box<Vp8Layers>>,
+    streams: u8,
+    temporal_layers: u8,
+    clock_rate: u32,
+    preferred: Layers,
+    target: Option<Layers>,
+    /// The stream that is sent.
+    current: Option<u8>,
+    /// Highest temporal layer of it to send.
+    wanted_temporal: u8,
+    /// The stream whose timestamps go out as they are; those of others are converted by the senders' clocks.
+    reference: Option<u8>,
+    /// Subtracted from timestamps.
+    timestamp_offset: u32,
+    newest_timestamp: Option<u32>,
+    /// The newest packet sent ended a frame.
+    frame_ended: bool,
+    /// A key frame was asked for, for the timestamps of the last one did not fit.
+    asked_for_timestamps: bool,
+    decisions: Decisions,
+}
+
+impl Simulcast {
+    /// The first packet will carry `first_sequence`.
+    pub fn new(
+        first_sequence: u16,
+        codec: Codec,
+        clock_rate: u32,
+        streams: u8,
+        temporal_layers: u8,
+        preferred: Layers,
+    ) -> Self {
+        Self {
+            sequence: SequenceMapper::with_initial_offset(first_sequence.wrapping_sub(1)),
+            vp8: (codec == Codec::Vp8).then(Box::default),
+            streams,
+            temporal_layers,
+            clock_rate,
+            preferred,
+            target: None,
+            current: None,
+            wanted_temporal: 0,
+            reference: None,
+            timestamp_offset: 0,
+            newest_timestamp: None,
+            frame_ended: true,
+            asked_for_timestamps: false,
+            decisions: Decisions::default(),
+        }
+    }
+
+    /// What the parent prefers.
+    pub fn preferred(&self) -> Layers {
+        self.preferred
+    }
+
+    /// Changes what the parent prefers; an evaluation is to follow.
+    pub fn set_preferred(&mut self, preferred: Layers) {
+        self.preferred = preferred;
+    }
+
+    /// What it aims at.
+    pub fn target(&self) -> Option<Layers> {
+        self.target
+    }
+
+    /// What it sends.
+    pub fn current(&self) -> Option<Layers> {
+        let temporal = self.vp8.as_ref().map_or(self.wanted_temporal, |vp8| vp8.current());
+        self.current.map(|spatial| Layers { spatial, temporal })
+    }
+
+    /// Its last decisions.
+    pub fn decisions(&self) -> &Decisions {
+        &self.decisions
+    }
+
+    /// Sends nothing any more. True: it had been sending, or about to.
+    pub fn stop(&mut self, now: u64) -> bool {
+        if self.target.is_none() && self.current.is_none() {
+            return false;
+        }
+        (self.target, self.current) = (None, None);
+        self.asked_for_timestamps = false;
+        self.note(now, Why::Stopped, &|_| None);
+        true
+    }
+
+    /// Chooses the target anew, without an estimate of the bandwidth. `force` acts even if it is the same as before.
+    pub fn evaluate(
+        &mut self,
+        facts: &dyn Fn(u8) -> Option<StreamFacts>,
+        why: Why,
+        force: bool,
+        now: u64,
+    ) -> Retargeted {
+        let target = self.choose(facts);
+        if target == self.target && !force {
+            return Retargeted::default();
+        }
+        let retargeted = self.retarget(target);
+        self.note(now, why, facts);
+        retargeted
+    }
+
+    /// The best stream that there is, up to the preferred one.
+    fn choose(&self, facts: &dyn Fn(u8) -> Option<StreamFacts>) -> Option<Layers> {
+        let mut best = None;
+        for spatial in 0..self.streams {
+            if spatial > self.preferred.spatial && best.is_some() {
+                break;
+            }
+            let usable = facts(spatial).is_some_and(|stream| stream.score > 0);
+            if usable && self.can_switch_to(spatial, facts) {
+                best = Some(spatial);
+            }
+        }
+        let temporal = self.preferred.temporal.min(self.temporal_layers.saturating_sub(1));
+        best.map(|spatial| Layers { spatial, temporal })
+    }
+
+    fn can_switch_to(&self, spatial: u8, facts: &dyn Fn(u8) -> Option<StreamFacts>) -> bool {
+        let has_clock = |stream| facts(stream).is_some_and(|stream| stream.clock.is_some());
+        let fits = |reference| reference == spatial || (has_clock(reference) && has_clock(spatial));
+        self.newest_timestamp.is_none() || self.reference.is_none_or(fits)
+    }
+
+    /// Aims at other layers, whoever chose them.
+    pub fn retarget(&mut self, target: Option<Layers>) -> Retargeted {
+        let Some(new) = target else {
+            (self.target, self.current) = (None, None);
+            return Retargeted {
+                stopped: true,
+                key_frame: None,
+            };
+        };
+        if self.reference.is_none() || self.newest_timestamp.is_none() {
+            self.reference = Some(new.spatial);
+        }
+        self.target = target;
+        let mut retargeted = Retargeted::default();
+        if self.current == Some(new.spatial) {
+            self.wanted_temporal = new.temporal;
+            if let Some(vp8) = &mut self.vp8 {
+                vp8.set_target(new.temporal);
+            }
+        } else {
+            retargeted.key_frame = Some(new.spatial);
+        }
+        retargeted
+    }
+
+    fn note(&mut self, now: u64, why: Why, facts: &dyn Fn(u8) -> Option<StreamFacts>) {
+        let decision = Decision {
+            at: now,
+            why,
+            target: self.target,
+            current: self.current(),
+            preferred: self.preferred,
+            streams: digest(facts),
+        };
+        tracing::debug!(target: "simulcast", ?decision, "decided");
+        self.decisions.add(decision);
+    }
+
+    /// Decides on a packet of stream `spatial`.
+    pub fn forward(
+        &mut self,
+        packet: &ForwardedPacket,
+        spatial: u8,
+        supported: bool,
+        facts: &dyn Fn(u8) -> Option<StreamFacts>,
+        now: u64,
+    ) -> Outcome {
+        let begins = self
+            .target
+            .filter(|target| target.spatial == spatial && self.current != Some(spatial));
+        if begins.is_none() && self.current != Some(spatial) {
+            return Outcome::Drop;
+        }
+        if !supported || packet.is_padding() {
+            // Accounted for, so that the receiver sees no gap and asks for nothing.
+            if begins.is_none() {
+                self.sequence.drop(packet.sequence_number);
+            }
+            return Outcome::Drop;
+        }
+        let before = self.current();
+        if let Some(target) = begins {
+            if packet.key_frame_needed && !packet.is_key_frame {
+                return Outcome::Drop;
+            }
+            if !self.switch(packet, target, facts, now) {
+                return Outcome::KeyFrameNeeded;
+            }
+        }
+        let mut rewrite = None;
+        if let (Some(layers), Details::Vp8(descriptor)) = (&mut self.vp8, &packet.descriptor.details) {
+            match layers.process(descriptor) {
+                Some(counters) => rewrite = counters,
+                // A switch is never taken back: its first packet goes out as it is.
+                None if begins.is_some() => {}
+                None => {
+                    self.sequence.drop(packet.sequence_number);
+                    return Outcome::Drop;
+                }
+            }
+        }
+        let Some(sequence_number) = self.sequence.input(packet.sequence_number) else {
+            return Outcome::Drop;
+        };
+        let timestamp = packet.timestamp.wrapping_sub(self.timestamp_offset);
+        if self
+            .newest_timestamp
+            .is_none_or(|newest| is_higher::<32>(timestamp, newest))
+        {
+            self.newest_timestamp = Some(timestamp);
+        }
+        if sequence_number == self.sequence.max_output() {
+            self.frame_ended = packet.marker;
+        }
+        if begins.is_some() {
+            self.note(now, Why::Switched, facts);
+        }
+        Outcome::Send(Forwarded {
+            sequence_number,
+            timestamp,
+            marker: packet.marker,
+            vp8: rewrite,
+            switched: begins.is_some(),
+            layers_changed: begins.is_some() || self.current() != before,
+        })
+    }
+
+    /// Changes over to the target with its key frame. False: its timestamps do not fit, another key frame may.
+    fn switch(
+        &mut self,
+        packet: &ForwardedPacket,
+        target: Layers,
+        facts: &dyn Fn(u8) -> Option<StreamFacts>,
+        now: u64,
+    ) -> bool {
+        let mut offset = 0;
+        if let Some(reference) = self.reference.filter(|reference| *reference != target.spatial) {
+            let clock = |stream: u8| facts(stream).and_then(|stream| stream.clock);
+            if let (Some(from), Some(to)) = (clock(target.spatial), clock(reference)) {
+                offset = from.offset_from(&to, self.clock_rate);
+            }
+        }
+        if let Some(newest) = self.newest_timestamp {
+            let behind = newest.wrapping_sub(packet.timestamp.wrapping_sub(offset));
+            // Not after what was sent last: a receiver would take the frame for an old one.
+            if behind < 1 << 31 {
+                let ticks = |ms: u32| (u64::from(ms) * u64::from(self.clock_rate) / 1000) as u32;
+                let mut extra = behind.saturating_add(ticks(FRAME_MS));
+                if extra > ticks(MAX_EXTRA_MS) {
+                    if !self.asked_for_timestamps {
+                        self.asked_for_timestamps = true;
+                        self.note(now, Why::Timestamps, facts);
+                        return false;
+                    }
+                    // Time must not run away from the senders' clocks by more than it must.
+                    extra = behind.wrapping_add(1);
+                }
+                offset = offset.wrapping_sub(extra);
+            }
+        }
+        self.asked_for_timestamps = false;
+        self.timestamp_offset = offset;
+        if !self.frame_ended {
+            // The frame before remains incomplete; without a gap the receiver would wait for its end in vain.
+            self.sequence.leave_gap();
+        }
+        self.sequence.sync(packet.sequence_number.wrapping_sub(1));
+        self.current = Some(target.spatial);
+        self.wanted_temporal = target.temporal;
+        if let Some(vp8) = &mut self.vp8 {
+            vp8.begin(target.temporal);
+        }
+        true
+    }
+}

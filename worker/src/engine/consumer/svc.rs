@@ -1,0 +1,184 @@
+//! A consumer of some layers of one stream.
+
+use super::decisions::{Decision, Decisions, Why, digest};
+use super::layers::{Forwarded, Layers, Outcome, Retargeted, StreamFacts};
+use crate::engine::mangle::ForwardedPacket;
+use crate::rtp::codec::Details;
+use crate::rtp::codec::vp9_layers::Vp9Layers;
+use crate::rtp::sequence::SequenceMapper;
+
+/// Follows some layers of one stream.
+#[derive(Debug)]
+pub struct Svc {
+    sequence: SequenceMapper<16>,
+    layers: Vp9Layers,
+    spatial_layers: u8,
+    temporal_layers: u8,
+    k_svc: bool,
+    preferred: Layers,
+    target: Option<Layers>,
+    /// Nothing has been sent since it last became active.
+    starting: bool,
+    decisions: Decisions,
+}
+
+impl Svc {
+    /// The first packet will carry `first_sequence`.
+    pub fn new(first_sequence: u16, spatial_layers: u8, temporal_layers: u8, k_svc: bool, preferred: Layers) -> Self {
+        Self {
+            sequence: SequenceMapper::with_initial_offset(first_sequence.wrapping_sub(1)),
+            layers: Vp9Layers::new(spatial_layers, temporal_layers, k_svc),
+            spatial_layers,
+            temporal_layers,
+            k_svc,
+            preferred,
+            target: None,
+            starting: true,
+            decisions: Decisions::default(),
+        }
+    }
+
+    /// What the parent prefers.
+    pub fn preferred(&self) -> Layers {
+        self.preferred
+    }
+
+    /// Changes what the parent prefers; an evaluation is to follow.
+    pub fn set_preferred(&mut self, preferred: Layers) {
+        self.preferred = preferred;
+    }
+
+    /// What it aims at.
+    pub fn target(&self) -> Option<Layers> {
+        self.target
+    }
+
+    /// What it sends.
+    pub fn current(&self) -> Option<Layers> {
+        self.layers.current()
+    }
+
+    /// Its last decisions.
+    pub fn decisions(&self) -> &Decisions {
+        &self.decisions
+    }
+
+    /// Sends nothing any more. True: it had been sending, or about to.
+    pub fn stop(&mut self, now: u64) -> bool {
+        self.starting = true;
+        let had = self.target.is_some() || self.current().is_some();
+        self.target = None;
+        self.layers.begin();
+        if had {
+            self.note(now, Why::Stopped, &|_| None);
+        }
+        had
+    }
+
+    /// Chooses the target anew, without an estimate of the bandwidth. `force` acts even if it is the same as before.
+    pub fn evaluate(
+        &mut self,
+        facts: &dyn Fn(u8) -> Option<StreamFacts>,
+        why: Why,
+        force: bool,
+        now: u64,
+    ) -> Retargeted {
+        let target = self.choose(facts);
+        if target == self.target && !force {
+            return Retargeted::default();
+        }
+        let retargeted = self.retarget(target);
+        self.note(now, why, facts);
+        retargeted
+    }
+
+    /// The highest spatial layer that carries something, up to the preferred one.
+    fn choose(&self, facts: &dyn Fn(u8) -> Option<StreamFacts>) -> Option<Layers> {
+        let stream = facts(0).filter(|stream| stream.score > 0)?;
+        let mut best = None;
+        for spatial in 0..self.spatial_layers.min(128) {
+            if spatial > self.preferred.spatial && best.is_some() {
+                break;
+            }
+            if stream.spatial_layers & (1 << spatial) != 0 {
+                best = Some(spatial);
+            }
+        }
+        let temporal = self.preferred.temporal.min(self.temporal_layers.saturating_sub(1));
+        best.map(|spatial| Layers { spatial, temporal })
+    }
+
+    /// Aims at other layers, whoever chose them.
+    pub fn retarget(&mut self, target: Option<Layers>) -> Retargeted {
+        let Some(new) = target else {
+            self.target = None;
+            self.starting = true;
+            self.layers.begin();
+            return Retargeted {
+                stopped: true,
+                key_frame: None,
+            };
+        };
+        let before = self.target;
+        self.target = target;
+        self.layers.set_target(new);
+        let upwards = before.is_none_or(|before| new.spatial > before.spatial);
+        let changes = before.is_none_or(|before| new.spatial != before.spatial);
+        // Lower layers of full SVC can be decoded at any time.
+        let needs_key_frame = upwards || (changes && self.k_svc);
+        Retargeted {
+            stopped: false,
+            key_frame: needs_key_frame.then_some(0),
+        }
+    }
+
+    fn note(&mut self, now: u64, why: Why, facts: &dyn Fn(u8) -> Option<StreamFacts>) {
+        let decision = Decision {
+            at: now,
+            why,
+            target: self.target,
+            current: self.current(),
+            preferred: self.preferred,
+            streams: digest(facts),
+        };
+        tracing::debug!(target: "svc", ?decision, "decided");
+        self.decisions.add(decision);
+    }
+
+    /// Decides on a packet.
+    pub fn forward(&mut self, packet: &ForwardedPacket, supported: bool) -> Outcome {
+        if self.target.is_none() {
+            return Outcome::Drop;
+        }
+        let before = self.current();
+        if self.starting && packet.key_frame_needed && !packet.is_key_frame {
+            return Outcome::Drop;
+        }
+        let passed = match &packet.descriptor.details {
+            _ if !supported || packet.is_padding() => None,
+            Details::Vp9(descriptor) => self.layers.process(descriptor),
+            _ => Some(false),
+        };
+        let Some(ends_picture) = passed else {
+            if !self.starting {
+                self.sequence.drop(packet.sequence_number);
+            }
+            return Outcome::Drop;
+        };
+        if self.starting {
+            self.sequence.sync(packet.sequence_number.wrapping_sub(1));
+            self.starting = false;
+        }
+        let Some(sequence_number) = self.sequence.input(packet.sequence_number) else {
+            return Outcome::Drop;
+        };
+        Outcome::Send(Forwarded {
+            sequence_number,
+            timestamp: packet.timestamp,
+            marker: packet.marker || ends_picture,
+            vp8: None,
+            switched: false,
+            layers_changed: self.current() != before,
+        })
+    }
+}

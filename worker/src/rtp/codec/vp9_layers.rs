@@ -1,0 +1,203 @@
+//! Spatial and temporal layers of one VP9 stream (RFC 9628) for one receiver.
+
+use smallvec::SmallVec;
+
+use super::vp9::Descriptor;
+
+/// How far back a layer change is remembered for late packets, in pictures.
+const HISTORY: u16 = 1000;
+/// Layer changes that are remembered.
+const MAX_CHANGES: usize = 16;
+
+/// Layers: the highest spatial one, and the highest temporal one of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layers {
+    /// Spatial layer, from 0.
+    pub spatial: u8,
+    /// Temporal layer, from 0.
+    pub temporal: u8,
+}
+
+/// What a receiver gets of one VP9 stream.
+#[derive(Debug)]
+pub struct Vp9Layers {
+    announced: Layers,
+    /// Spatial layers depend on each other in key frames only.
+    k_svc: bool,
+    target: Layers,
+    /// None before the first key frame.
+    current: Option<Layers>,
+    /// Newest picture and how many bits its number has.
+    newest: Option<(u16, u32)>,
+    /// Layers from a picture on, newest last; spilled only by changes in quick succession.
+    changes: SmallVec<[(u16, Layers); 2]>,
+}
+
+/// Distance from `from` to `to` on a ring of so many bits; negative if `to` is older.
+fn distance(from: u16, to: u16, bits: u32) -> i32 {
+    let mask = (1_u32 << bits) - 1;
+    let forward = (u32::from(to).wrapping_sub(u32::from(from)) & mask).cast_signed();
+    if forward > (mask / 2).cast_signed() {
+        forward - mask.cast_signed() - 1
+    } else {
+        forward
+    }
+}
+
+impl Vp9Layers {
+    /// For a stream with so many spatial and temporal layers.
+    pub fn new(spatial_layers: u8, temporal_layers: u8, k_svc: bool) -> Self {
+        let announced = Layers {
+            spatial: spatial_layers,
+            temporal: temporal_layers,
+        };
+        let lowest = Layers {
+            spatial: 0,
+            temporal: 0,
+        };
+        Self {
+            announced,
+            k_svc,
+            target: lowest,
+            current: None,
+            newest: None,
+            changes: SmallVec::new(),
+        }
+    }
+
+    /// Changes the highest layers.
+    pub fn set_target(&mut self, target: Layers) {
+        self.target = target;
+    }
+
+    /// The highest layers that go out now.
+    pub fn current(&self) -> Option<Layers> {
+        self.current
+    }
+
+    /// The next packet is the first one of a key frame with which the receiver begins.
+    pub fn begin(&mut self) {
+        self.current = None;
+        self.newest = None;
+        self.changes.clear();
+    }
+
+    /// None: the packet is to be dropped. Otherwise whether it ends a picture of the receiver.
+    pub fn process(&mut self, packet: &Descriptor) -> Option<bool> {
+        let layer = Layers {
+            spatial: packet.spatial_layer.unwrap_or_default(),
+            temporal: packet.temporal_layer.unwrap_or_default(),
+        };
+        if layer.spatial >= self.announced.spatial || layer.temporal >= self.announced.temporal {
+            return None;
+        }
+        let bits = if packet.long_picture_id { 15 } else { 7 };
+        if let (Some(picture_id), Some((newest, known_bits))) = (packet.picture_id, self.newest)
+            && known_bits == bits
+            && distance(newest, picture_id, bits) < 0
+        {
+            return self.late(packet, picture_id, bits, layer);
+        }
+        let before = self.current;
+        let mut current = self.switch_spatial(packet, layer)?;
+        if self.is_filtered(packet, layer, current) {
+            return None;
+        }
+        if self.target.temporal > current.temporal {
+            // At a frame that does not need frames of its layer below, which have been left out so far.
+            if layer.temporal > current.temporal && packet.switching_up && packet.start && !packet.inter_layer {
+                current.temporal = layer.temporal.min(self.target.temporal);
+            }
+        }
+        if layer.temporal > current.temporal {
+            self.update(packet, bits, before, current);
+            return None;
+        }
+        if self.target.temporal < current.temporal && layer.temporal == self.target.temporal && packet.end {
+            current.temporal = self.target.temporal;
+        }
+        self.update(packet, bits, before, current);
+        Some(packet.end && layer.spatial == current.spatial)
+    }
+
+    fn switch_spatial(&self, packet: &Descriptor, layer: Layers) -> Option<Layers> {
+        let Some(mut current) = self.current else {
+            let first = Layers {
+                spatial: self.target.spatial,
+                temporal: 0,
+            };
+            return packet.is_key_frame.then_some(first);
+        };
+        let target = self.target.spatial;
+        if target > current.spatial && packet.is_key_frame {
+            current = Layers {
+                spatial: target,
+                temporal: 0,
+            };
+        } else if target < current.spatial {
+            let here = if self.k_svc {
+                packet.is_key_frame
+            } else {
+                layer.spatial == target && packet.end
+            };
+            if here {
+                // Temporal layers below are whole as far as they were sent, so they stay.
+                current.spatial = target;
+            }
+        }
+        Some(current)
+    }
+
+    fn is_filtered(&self, packet: &Descriptor, layer: Layers, current: Layers) -> bool {
+        layer.spatial > current.spatial || (self.k_svc && packet.inter_predicted && layer.spatial != current.spatial)
+    }
+
+    /// A packet of a picture before the newest: judged by the layers that were current then.
+    fn late(&self, packet: &Descriptor, picture_id: u16, bits: u32, layer: Layers) -> Option<bool> {
+        let then = self
+            .changes
+            .iter()
+            .rev()
+            .find(|(since, _)| distance(*since, picture_id, bits) >= 0)
+            .map(|(_, layers)| *layers)?;
+        if self.is_filtered(packet, layer, then) || layer.temporal > then.temporal {
+            return None;
+        }
+        Some(packet.end && layer.spatial == then.spatial)
+    }
+
+    fn update(&mut self, packet: &Descriptor, bits: u32, before: Option<Layers>, current: Layers) {
+        self.current = Some(current);
+        let Some(picture_id) = packet.picture_id else { return };
+        if self.newest.is_some_and(|(_, known)| known != bits) {
+            self.changes.clear();
+        }
+        self.newest = Some((picture_id, bits));
+        if before == Some(current) && !self.changes.is_empty() {
+            // Less than half a ring, so that distances keep their meaning.
+            let window = HISTORY.min((1 << (bits - 1)) - 4);
+            let old = |(since, _): &(u16, Layers)| distance(*since, picture_id, bits) > i32::from(window);
+            if self.changes.get(1).is_some_and(old) {
+                self.changes.remove(0);
+            } else if let [first, ..] = self.changes.as_mut_slice()
+                && old(first)
+            {
+                first.0 = picture_id.wrapping_sub(window) & ((1 << bits) - 1);
+            }
+            return;
+        }
+        match self.changes.last_mut() {
+            Some((since, layers)) if *since == picture_id => *layers = current,
+            _ => {
+                if self.changes.len() == MAX_CHANGES {
+                    self.changes.remove(0);
+                }
+                self.changes.push((picture_id, current));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "vp9_layers_tests.rs"]
+mod tests;

@@ -1,0 +1,169 @@
+use super::*;
+
+fn frame(picture_id: u16, spatial: u8, temporal: u8) -> Descriptor {
+    Descriptor {
+        picture_id: Some(picture_id & 0x7fff),
+        long_picture_id: true,
+        inter_predicted: true,
+        flexible: false,
+        start: true,
+        end: true,
+        has_scalability: false,
+        not_reference: false,
+        spatial_layer: Some(spatial),
+        temporal_layer: Some(temporal),
+        switching_up: true,
+        inter_layer: spatial > 0,
+        tl0_picture_index: Some(0),
+        is_key_frame: false,
+    }
+}
+
+fn key_frame(picture_id: u16, spatial: u8) -> Descriptor {
+    Descriptor {
+        inter_predicted: false,
+        is_key_frame: spatial == 0,
+        ..frame(picture_id, spatial, 0)
+    }
+}
+
+fn layers(spatial: u8, temporal: u8) -> Layers {
+    Layers { spatial, temporal }
+}
+
+fn started(k_svc: bool, target: Layers) -> Vp9Layers {
+    let mut filter = Vp9Layers::new(3, 3, k_svc);
+    filter.set_target(target);
+    filter.begin();
+    assert_eq!(filter.process(&frame(32_766, 0, 0)), None);
+    let passed = (0..3).map(|spatial| filter.process(&key_frame(32_767, spatial)).is_some());
+    assert_eq!(passed.filter(|passed| *passed).count(), usize::from(target.spatial) + 1);
+    filter
+}
+
+#[test]
+fn the_marker_ends_the_highest_layer_sent() {
+    let mut filter = started(false, layers(1, 0));
+    assert_eq!(
+        [0, 1, 2].map(|spatial| filter.process(&frame(0, spatial, 0))),
+        [Some(false), Some(true), None]
+    );
+    assert_eq!(filter.current(), Some(layers(1, 0)));
+}
+
+#[test]
+fn up_with_key_frames_down_at_once() {
+    let mut filter = started(false, layers(1, 0));
+    filter.set_target(layers(2, 0));
+    assert_eq!(filter.process(&frame(0, 2, 0)), None);
+    assert_eq!(
+        [0, 1, 2].map(|spatial| filter.process(&key_frame(1, spatial))),
+        [Some(false), Some(false), Some(true)]
+    );
+    filter.set_target(layers(0, 0));
+    // From the end of the lower frame on; its marker tells the receiver.
+    assert_eq!(
+        [0, 1].map(|spatial| filter.process(&frame(2, spatial, 0))),
+        [Some(true), None]
+    );
+    assert_eq!(filter.current(), Some(layers(0, 0)));
+}
+
+#[test]
+fn k_svc_sends_lower_layers_in_key_frames_only_and_switches_there() {
+    let mut filter = started(true, layers(2, 0));
+    assert_eq!(
+        [0, 1, 2].map(|spatial| filter.process(&frame(0, spatial, 0))),
+        [None, None, Some(true)]
+    );
+    filter.set_target(layers(1, 0));
+    assert_eq!(filter.process(&frame(1, 2, 0)), Some(true));
+    assert_eq!(
+        [0, 1, 2].map(|spatial| filter.process(&key_frame(2, spatial))),
+        [Some(false), Some(true), None]
+    );
+}
+
+#[test]
+fn temporal_layers_are_entered_at_switching_points_and_left_at_the_lower_layer() {
+    let mut filter = started(false, layers(0, 2));
+    assert_eq!(
+        filter.process(&Descriptor {
+            switching_up: false,
+            ..frame(0, 0, 2)
+        }),
+        None
+    );
+    assert_eq!(
+        filter.process(&Descriptor {
+            start: false,
+            ..frame(1, 0, 2)
+        }),
+        None
+    );
+    assert_eq!(filter.process(&frame(2, 0, 2)), Some(true));
+    assert_eq!(filter.current(), Some(layers(0, 2)));
+    filter.set_target(layers(0, 0));
+    assert_eq!(filter.process(&frame(3, 0, 1)), Some(true));
+    assert_eq!(filter.process(&frame(4, 0, 0)), Some(true));
+    assert_eq!(filter.process(&frame(5, 0, 1)), None);
+}
+
+#[test]
+fn late_packets_are_judged_by_the_layers_of_their_time() {
+    let mut filter = started(false, layers(2, 0));
+    assert!(filter.process(&frame(3, 2, 0)).is_some());
+    filter.set_target(layers(0, 0));
+    assert!(filter.process(&frame(4, 0, 0)).is_some());
+    assert!(filter.process(&frame(5, 0, 0)).is_some());
+    assert_eq!(filter.process(&frame(2, 2, 0)), Some(true));
+    assert_eq!(filter.process(&frame(4, 1, 0)), None);
+    // Before the first key frame.
+    assert_eq!(filter.process(&frame(32_700, 0, 0)), None);
+    assert_eq!(filter.current(), Some(layers(0, 0)));
+}
+
+#[test]
+fn picture_ids_of_both_sizes_may_wrap_for_ever() {
+    for (bits, long) in [(7_u32, false), (15, true)] {
+        let mut filter = started(false, layers(1, 1));
+        filter.begin();
+        let of = |descriptor: Descriptor, count: u32| Descriptor {
+            picture_id: Some((count & ((1 << bits) - 1)) as u16),
+            long_picture_id: long,
+            ..descriptor
+        };
+        assert!(filter.process(&of(key_frame(0, 0), 0)).is_some());
+        for count in 1..200_000 {
+            assert!(filter.process(&of(frame(0, 0, 0), count)).is_some(), "{bits} {count}");
+            assert!(filter.process(&of(frame(0, 2, 0), count)).is_none());
+            if count > 20 {
+                assert!(
+                    filter.process(&of(frame(0, 1, 0), count - 20)).is_some(),
+                    "{bits} {count}"
+                );
+            }
+        }
+        assert!(filter.changes.len() <= MAX_CHANGES);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn nothing_panics(steps: Vec<(u16, u8, bool, u8, u8)>, k_svc: bool) {
+        let mut filter = Vp9Layers::new(3, 3, k_svc);
+        for (picture_id, layer, long, flags, target) in steps {
+            filter.set_target(layers(target & 3, target >> 2 & 3));
+            filter.process(&Descriptor {
+                picture_id: (flags & 1 != 0).then_some(picture_id & if long { 0x7fff } else { 0x7f }),
+                long_picture_id: long,
+                inter_predicted: flags & 2 != 0,
+                is_key_frame: flags & 4 != 0,
+                start: flags & 8 != 0,
+                end: flags & 16 != 0,
+                ..frame(0, layer & 3, layer >> 2 & 3)
+            });
+            proptest::prop_assert!(filter.changes.len() <= MAX_CHANGES);
+        }
+    }
+}
