@@ -78,6 +78,52 @@ pub fn delay_since_last_receiver_reference(out: &mut Vec<u8>, ssrc: u32, answer:
     }
 }
 
+/// Generic NACK (RFC 4585 6.2.1) for the first of some sequence numbers, which must ascend; returns how many of them fit
+/// into `room` bytes.
+pub fn generic_nack(out: &mut Vec<u8>, ssrc: u32, sequence_numbers: &[u16], room: usize) -> usize {
+    let start = out.len();
+    header(out, 1, 205, 2);
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&ssrc.to_be_bytes());
+    let mut rest = sequence_numbers;
+    while let Some((first, after)) = rest.split_first() {
+        if out.len() - start + 4 > room {
+            break;
+        }
+        let mut bitmap = 0_u16;
+        rest = after;
+        while let Some((next, after)) = rest.split_first() {
+            let Some(bit) = next.wrapping_sub(*first).checked_sub(1).filter(|bit| *bit < 16) else {
+                break;
+            };
+            bitmap |= 1 << bit;
+            rest = after;
+        }
+        out.extend_from_slice(&first.to_be_bytes());
+        out.extend_from_slice(&bitmap.to_be_bytes());
+    }
+    let words = ((out.len() - start) / 4 - 1) as u16;
+    if let Some(field) = out.get_mut(start + 2..start + 4) {
+        field.copy_from_slice(&words.to_be_bytes());
+    }
+    sequence_numbers.len() - rest.len()
+}
+
+/// REMB (draft-alvestrand-rmcat-remb-03 2.2): what the sender of these streams may send in all, in bits per second.
+pub fn receiver_estimated_maximum_bitrate(out: &mut Vec<u8>, bitrate: u64, ssrcs: &[u32]) {
+    let ssrcs = ssrcs.get(..ssrcs.len().min(255)).unwrap_or_default();
+    header(out, 15, 206, 4 + ssrcs.len());
+    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(b"REMB");
+    // 18 bits of mantissa; what does not fit is rounded down.
+    let exponent = (64 - bitrate.leading_zeros()).saturating_sub(18);
+    let value = (ssrcs.len() as u32) << 24 | exponent << 18 | (bitrate >> exponent) as u32;
+    out.extend_from_slice(&value.to_be_bytes());
+    for ssrc in ssrcs {
+        out.extend_from_slice(&ssrc.to_be_bytes());
+    }
+}
+
 /// PLI (RFC 4585 6.3.1). Some senders refuse a sender SSRC of 0, so both are the stream's.
 pub fn picture_loss_indication(out: &mut Vec<u8>, ssrc: u32) {
     header(out, 1, 206, 2);

@@ -5,12 +5,14 @@
 
 mod build;
 mod parse;
+mod transport_feedback;
 
 pub use build::{
-    delay_since_last_receiver_reference, full_intra_request, ntp_time, picture_loss_indication,
-    receiver_reference_time, receiver_report, sender_report, source_description,
+    delay_since_last_receiver_reference, full_intra_request, generic_nack, ntp_time, picture_loss_indication,
+    receiver_estimated_maximum_bitrate, receiver_reference_time, receiver_report, sender_report, source_description,
 };
-pub use parse::{Block, Compound, RtcpPacket, parse};
+pub use parse::{Block, Compound, NackItems, RtcpPacket, parse};
+pub use transport_feedback::{TransportFeedback, TransportFeedbackBuilder};
 
 /// Room for one compound: an Ethernet payload less IP, UDP and SRTCP, so that it is never fragmented.
 pub const MAX_COMPOUND: usize = 1200;

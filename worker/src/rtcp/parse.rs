@@ -24,6 +24,25 @@ pub enum RtcpPacket<'a> {
         /// Report blocks.
         reports: Reports<'a>,
     },
+    /// Generic NACK: packets did not arrive.
+    Nack {
+        /// The stream.
+        media_ssrc: u32,
+        /// Which packets.
+        items: NackItems<'a>,
+    },
+    /// Transport-wide feedback: which packets of a transport arrived, and when.
+    TransportFeedback {
+        /// The stream of one of them.
+        media_ssrc: u32,
+        /// What follows the SSRCs; [`TransportFeedback`](super::TransportFeedback) reads it.
+        body: &'a [u8],
+    },
+    /// REMB: what a receiver thinks that it can receive.
+    MaximumBitrate {
+        /// Bits per second.
+        bitrate: u64,
+    },
     /// PLI: a decoder needs a key frame.
     PictureLossIndication {
         /// The stream.
@@ -71,6 +90,31 @@ impl Iterator for Reports<'_> {
             last_sender_report: u32_at(block, 16)?,
             delay_since_last_sender_report: u32_at(block, 20)?,
         })
+    }
+}
+
+/// Requests of a generic NACK, as they stand in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NackItems<'a>(&'a [u8]);
+
+impl NackItems<'_> {
+    /// How many packets are asked for.
+    pub fn packets(&self) -> u64 {
+        self.0
+            .chunks_exact(4)
+            .map(|item| 1 + item.iter().skip(2).map(|byte| u64::from(byte.count_ones())).sum::<u64>())
+            .sum()
+    }
+}
+
+impl Iterator for NackItems<'_> {
+    /// A sequence number, and a bit for each of the 16 that follow.
+    type Item = (u16, u16);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&[a, b, c, d], rest) = self.0.split_first_chunk::<4>()?;
+        self.0 = rest;
+        Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
     }
 }
 
@@ -181,6 +225,21 @@ fn read(count: u8, packet_type: u8, body: &[u8]) -> Option<RtcpPacket<'_>> {
             ssrc: u32_at(body, 0)?,
             reports: reports(4)?,
         },
+        (205, 1) => RtcpPacket::Nack {
+            media_ssrc: u32_at(body, 4)?,
+            items: NackItems(body.get(8..)?),
+        },
+        (205, 15) => RtcpPacket::TransportFeedback {
+            media_ssrc: u32_at(body, 4)?,
+            body: body.get(8..)?,
+        },
+        (206, 15) if body.get(8..12) == Some(b"REMB") => {
+            let value = u32_at(body, 12)?;
+            let mantissa = u64::from(value & 0x3_ffff);
+            // An exponent up to 63 can shift everything out of 64 bits.
+            let bitrate = u64::try_from(u128::from(mantissa) << (value >> 18 & 0x3f)).unwrap_or(u64::MAX);
+            RtcpPacket::MaximumBitrate { bitrate }
+        }
         (206, 1) => RtcpPacket::PictureLossIndication {
             media_ssrc: u32_at(body, 4)?,
         },

@@ -76,11 +76,44 @@ fn an_unknown_packet_does_not_cost_the_rest() {
     );
 }
 
+#[test]
+fn requests_for_packets_look_as_recorded() {
+    let mut out = Vec::new();
+    assert_eq!(generic_nack(&mut out, 0x0153_0ce1, &[53, 54], 1200), 2);
+    assert_eq!(hex::encode(&out), "81cd00030000000001530ce100350001");
+    out.clear();
+    // 16 further ones fit the bitmap; numbers wrap.
+    let numbers: Vec<u16> = (0..40).map(|step| 65_530_u16.wrapping_add(step)).collect();
+    assert_eq!(generic_nack(&mut out, 7, &numbers, 1200), 40);
+    let packets: Vec<_> = parse(&out).expect("RTCP").collect();
+    let [RtcpPacket::Nack { media_ssrc: 7, items }] = packets[..] else {
+        panic!("{packets:?}");
+    };
+    assert_eq!(items.packets(), 40);
+    assert_eq!(items.collect::<Vec<_>>(), [(65_530, 0xffff), (11, 0xffff), (28, 0x1f)]);
+    out.clear();
+    let sparse: Vec<u16> = (0..100).map(|step| step * 20).collect();
+    assert_eq!(generic_nack(&mut out, 7, &sparse, 100), 22);
+    assert_eq!(out.len(), 100);
+}
+
+#[test]
+fn a_bitrate_looks_as_recorded() {
+    let mut out = Vec::new();
+    receiver_estimated_maximum_bitrate(&mut out, 123_000, &[0x0153_0ce1]);
+    assert_eq!(hex::encode(&out), "8fce0005000000000000000052454d420101e07801530ce1");
+    for (bitrate, read) in [(0, 0), (262_143, 262_143), (1_000_001, 1_000_000), (u64::MAX, 0x3_ffff << 46)] {
+        out.clear();
+        receiver_estimated_maximum_bitrate(&mut out, bitrate, &[]);
+        assert_eq!(parse(&out).expect("RTCP").next(), Some(RtcpPacket::MaximumBitrate { bitrate: read }));
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_panics_and_every_step_advances(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut bytes = bytes;
-        for first in [None, Some([0x81, 201]), Some([0xa1, 200]), Some([0x81, 207]), Some([0x84, 206])] {
+        for first in [None, Some([0x81, 201]), Some([0xa1, 200]), Some([0x81, 207]), Some([0x84, 206]), Some([0x81, 205]), Some([0x8f, 205])] {
             if let (Some(first), Some(start)) = (first, bytes.get_mut(..2)) {
                 start.copy_from_slice(&first);
             }
@@ -93,6 +126,9 @@ proptest! {
                         prop_assert!(reports.count() <= 31);
                     }
                     RtcpPacket::ExtendedReport { blocks, .. } => prop_assert!(blocks.count() <= bytes.len()),
+                    RtcpPacket::Nack { items, .. } => {
+                        prop_assert!(items.packets() >= items.count() as u64);
+                    }
                     _ => {}
                 }
             }

@@ -8,6 +8,7 @@ pub mod extensions;
 pub mod jitter;
 pub mod key_frame;
 pub mod layer_rates;
+pub mod nack;
 pub mod packet;
 pub mod rate;
 pub mod recv_stream;

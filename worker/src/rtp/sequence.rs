@@ -43,7 +43,7 @@ impl Unwrapper {
 }
 
 /// The number nearest to `reference` of which `value` is the low bits.
-const fn relative_to<const BITS: u32>(reference: u64, value: u16) -> u64 {
+pub(crate) const fn relative_to<const BITS: u32>(reference: u64, value: u16) -> u64 {
     let distance = (value as u32).wrapping_sub(reference as u32) & mask(BITS);
     if distance <= mask(BITS) / 2 {
         reference.saturating_add(distance as u64)

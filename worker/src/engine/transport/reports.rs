@@ -128,7 +128,10 @@ impl Router {
                         }
                     }
                 }
-                RtcpPacket::Other { .. } => {}
+                RtcpPacket::Nack { .. }
+                | RtcpPacket::TransportFeedback { .. }
+                | RtcpPacket::MaximumBitrate { .. }
+                | RtcpPacket::Other { .. } => {}
             }
         }
     }
