@@ -5,7 +5,7 @@
 
 use channel_proto::command::Produce;
 use channel_proto::event::{Event, ProducerScore, VideoOrientation};
-use channel_proto::reply::{ProducerDump, RtpStreamParams, RtpStreamStats};
+use channel_proto::reply::{ProducerDump, RtpStreamParams, RtpStreamStats, RtxStreamParams};
 use channel_proto::rtp_parameters::{
     MediaKind, ProducerType, RtpCodecParameters, RtpEncodingParameters, RtpMapping, RtpParameters,
 };
@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use super::keys::{ConsumerKey, TransportKey};
 use super::mangle::{ForwardedPacket, HeaderMangler};
 use super::trace::TraceEvents;
+use crate::rtp::codec::PayloadDescriptor;
 use crate::rtp::extensions::HeaderExtensionKind;
 use crate::rtp::key_frame::KeyFrameRequests;
 use crate::rtp::packet::RtpHeader;
@@ -44,6 +45,8 @@ pub struct Producer {
     pub inactivity_armed: bool,
     /// When the timers will look at key frame requests.
     pub key_frame_wake: Option<u64>,
+    /// When the timers will look at missing packets.
+    pub nack_wake: Option<u64>,
     rtp_mapping: RtpMapping,
     /// Streams by encoding index, as far as packets have come.
     streams: SmallVec<[Option<RecvStream>; 1]>,
@@ -62,35 +65,54 @@ pub struct PacketNames<'a> {
     pub repaired_rid: Option<&'a [u8]>,
 }
 
-/// What became of a packet.
+/// A packet that a stream of a producer has taken.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "a box would be an allocation per packet")]
-pub enum Received {
-    /// Not one of ours, or not to be used.
-    Discarded,
-    /// Counted; not to be forwarded.
-    Counted {
-        /// Index of the stream if this packet created it or woke it up.
-        score_changed: Option<StreamChange>,
-    },
-    /// To be forwarded.
-    Forward {
-        /// Index of the stream if this packet created it or woke it up.
-        score_changed: Option<StreamChange>,
-        /// What consumers get.
-        packet: ForwardedPacket,
-        /// New orientation of the picture.
-        orientation: Option<VideoOrientation>,
-    },
+pub struct Received {
+    /// What the packet did to its stream, if that is of interest to others.
+    pub change: Option<StreamChange>,
+    /// Its header; of a retransmission, that of the packet which it repeats.
+    pub header: RtpHeader,
+    /// Whether it came as a retransmission.
+    pub is_rtx: bool,
+    /// Bytes of it; of a retransmission, those of the packet which it repeats.
+    pub size: usize,
+    /// What consumers get, unless it is only counted.
+    pub forward: Option<Forward>,
 }
 
-/// Why the score of a stream changed with a packet.
+/// A packet to be forwarded.
+#[derive(Debug)]
+pub struct Forward {
+    /// What consumers get.
+    pub packet: ForwardedPacket,
+    /// New orientation of the picture.
+    pub orientation: Option<VideoOrientation>,
+}
+
+/// What a packet did to its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamChange {
     /// The stream was created.
     New,
     /// It had been silent.
     Awake,
+    /// Its retransmission stream was found.
+    Repairable,
+}
+
+/// Where a packet belongs.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// A media stream, by encoding.
+    Media {
+        index: usize,
+        created: bool,
+    },
+    /// The stream that repairs one.
+    Rtx {
+        index: usize,
+        created: bool,
+    },
 }
 
 impl Producer {
@@ -116,54 +138,118 @@ impl Producer {
             key_frames: KeyFrameRequests::new(delay),
             inactivity_armed: false,
             key_frame_wake: None,
+            nack_wake: None,
             mangler,
             video_orientation: None,
         }
     }
 
-    /// Takes a packet whose bytes are plain.
-    pub fn receive(&mut self, header: &RtpHeader, packet: &[u8], names: PacketNames<'_>, now: u64) -> Received {
-        let Some((index, created)) = self.stream_of(header, names, now) else {
-            return Received::Discarded;
-        };
-        let mapped_ssrc = self
-            .rtp_mapping
-            .encodings
-            .get(index)
-            .map_or(0, |encoding| encoding.mapped_ssrc);
-        let Some(stream) = self.streams.get_mut(index).and_then(Option::as_mut) else {
-            return Received::Discarded;
-        };
+    /// Takes a packet whose bytes are plain. None: it is not one of ours, or not to be used.
+    pub fn receive(
+        &mut self,
+        header: &RtpHeader,
+        packet: &[u8],
+        names: PacketNames<'_>,
+        now: u64,
+    ) -> Option<Received> {
+        match self.place(header, names, now)? {
+            Place::Media { index, created } => {
+                let received = self.receive_media(index, created, header, packet, now);
+                if created && received.is_none() {
+                    *self.streams.get_mut(index)? = None;
+                }
+                received
+            }
+            Place::Rtx { index, created } => self.receive_rtx(index, created, header, packet, now),
+        }
+    }
+
+    fn receive_media(
+        &mut self,
+        index: usize,
+        created: bool,
+        header: &RtpHeader,
+        packet: &[u8],
+        now: u64,
+    ) -> Option<Received> {
+        let stream = self.streams.get_mut(index)?.as_mut()?;
         if !stream.receive(header, packet.len(), now) {
-            self.forget_if(created, index);
-            return Received::Discarded;
+            return None;
         }
         // Counted by its stream, but of a payload type that means nothing inside the router.
-        let Some(mapped_payload_type) = mapped_payload_type(&self.rtp_mapping, header.payload_type) else {
-            self.forget_if(created, index);
-            return Received::Discarded;
-        };
-        let awake = header.payload_length > 0 && stream.reactivate();
-        let score_changed = if created {
-            Some(StreamChange::New)
-        } else if awake {
-            Some(StreamChange::Awake)
-        } else {
-            None
-        };
-        let payload = packet.get(header.payload_offset..header.payload_offset + header.payload_length);
-        let descriptor = stream.codec.describe(payload.unwrap_or_default());
+        mapped_payload_type(&self.rtp_mapping, header.payload_type)?;
+        let descriptor = describe(stream, header, packet);
         stream.count_layers(&descriptor, packet.len(), now);
+        stream.note_arrival(header.sequence_number, descriptor.is_key_frame, now);
+        let change = if created {
+            Some(StreamChange::New)
+        } else {
+            wake(stream, header)
+        };
+        Some(Received {
+            change,
+            header: *header,
+            is_rtx: false,
+            size: packet.len(),
+            forward: self.forward(index, header, packet, descriptor, now),
+        })
+    }
+
+    fn receive_rtx(
+        &mut self,
+        index: usize,
+        created: bool,
+        header: &RtpHeader,
+        packet: &[u8],
+        now: u64,
+    ) -> Option<Received> {
+        let stream = self.streams.get_mut(index)?.as_mut()?;
+        let mut received = Received {
+            change: created.then_some(StreamChange::Repairable),
+            header: *header,
+            is_rtx: true,
+            size: packet.len(),
+            forward: None,
+        };
+        let Some(original) = stream.receive_rtx(header, packet, now) else {
+            return Some(received);
+        };
+        received.header = original;
+        received.size = original.payload_offset - 2 + original.payload_length;
+        let descriptor = describe(stream, &original, packet);
+        if stream.repair(&original, received.size, descriptor.is_key_frame, now) {
+            stream.count_layers(&descriptor, received.size, now);
+            received.change = received.change.or(wake(stream, &original));
+            received.forward = self.forward(index, &original, packet, descriptor, now);
+        }
+        Some(received)
+    }
+
+    /// What consumers get of a packet of a stream.
+    fn forward(
+        &mut self,
+        index: usize,
+        header: &RtpHeader,
+        packet: &[u8],
+        descriptor: PayloadDescriptor,
+        now: u64,
+    ) -> Option<Forward> {
+        let stream = self.streams.get(index)?.as_ref()?;
         if descriptor.is_key_frame {
             self.key_frames.received(stream.params.ssrc);
         }
         if self.paused {
-            return Received::Counted { score_changed };
+            return None;
         }
         let key_frame_needed = stream.codec.waits_for_key_frame();
+        let mapped_payload_type = mapped_payload_type(&self.rtp_mapping, header.payload_type)?;
         let mut forwarded = self.mangler.mangle(header, packet, mapped_payload_type, now);
         forwarded.encoding = index;
-        forwarded.mapped_ssrc = mapped_ssrc;
+        forwarded.mapped_ssrc = self
+            .rtp_mapping
+            .encodings
+            .get(index)
+            .map_or(0, |encoding| encoding.mapped_ssrc);
         forwarded.is_key_frame = descriptor.is_key_frame;
         forwarded.descriptor = descriptor;
         forwarded.key_frame_needed = key_frame_needed;
@@ -172,51 +258,43 @@ impl Producer {
         if orientation.is_some() {
             self.video_orientation = orientation;
         }
-        Received::Forward {
-            score_changed,
+        Some(Forward {
             packet: forwarded,
             orientation,
-        }
+        })
     }
 
-    fn forget_if(&mut self, created: bool, index: usize) {
-        if created && let Some(slot) = self.streams.get_mut(index) {
-            *slot = None;
+    /// Finds the stream of a packet, or creates it.
+    fn place(&mut self, header: &RtpHeader, names: PacketNames<'_>, now: u64) -> Option<Place> {
+        for (index, stream) in self.streams.iter().enumerate() {
+            let Some(stream) = stream else { continue };
+            if stream.params.ssrc == header.ssrc {
+                return Some(Place::Media { index, created: false });
+            }
+            if stream.rtx_ssrc() == Some(header.ssrc) {
+                return Some(Place::Rtx { index, created: false });
+            }
         }
-    }
-
-    /// Finds the stream of a packet, or creates it. The second value tells that it is new.
-    fn stream_of(&mut self, header: &RtpHeader, names: PacketNames<'_>, now: u64) -> Option<(usize, bool)> {
-        let known = self
-            .streams
-            .iter()
-            .position(|stream| stream.as_ref().is_some_and(|s| s.params.ssrc == header.ssrc));
-        if let Some(index) = known {
-            return Some((index, false));
-        }
-        let encodings = &self.rtp_parameters.encodings;
-        let index = if let Some(index) = encodings.iter().position(|encoding| encoding.ssrc == Some(header.ssrc)) {
-            index
-        } else if let Some(rid) = names.rid.or(names.repaired_rid) {
-            // An unknown RID is refused; it must not fall through to the rule below.
-            encodings
-                .iter()
-                .position(|encoding| encoding.rid.as_deref().map(str::as_bytes) == Some(rid))?
-        } else if let [
-            RtpEncodingParameters {
-                ssrc: None, rid: None, ..
-            },
-        ] = encodings.as_slice()
-        {
-            0
-        } else {
-            return None;
-        };
-        let encoding = encodings.get(index)?;
+        let (index, is_rtx) = self.encoding_of(header, names)?;
+        let encoding = self.rtp_parameters.encodings.get(index)?;
         let codec = media_codec(&self.rtp_parameters, encoding)?;
-        // Whatever the order in which a peer names its encoding (SSRC, RID): one stream each.
         let slot = self.streams.get_mut(index)?;
-        if codec.payload_type != header.payload_type || slot.is_some() {
+        if is_rtx {
+            let codec = rtx_codec(&self.rtp_parameters, codec.payload_type)?;
+            // It repairs a stream that there is, and each has one repairer.
+            let stream = slot.as_mut()?;
+            let params = RtxStreamParams {
+                ssrc: header.ssrc,
+                payload_type: codec.payload_type,
+                mime_type: codec.mime_type.clone(),
+                clock_rate: codec.clock_rate,
+                rrid: None,
+                cname: stream.params.cname.clone(),
+            };
+            return stream.attach_rtx(params).then_some(Place::Rtx { index, created: true });
+        }
+        // Whatever the order in which a peer names its encoding (SSRC, RID): one stream each.
+        if slot.is_some() {
             return None;
         }
         let cname = self
@@ -227,7 +305,51 @@ impl Producer {
             .unwrap_or_default();
         let params = stream_params(index, header.ssrc, encoding, codec, cname);
         *slot = Some(RecvStream::new(params, now));
-        Some((index, true))
+        Some(Place::Media { index, created: true })
+    }
+
+    /// The encoding of a packet with an unknown SSRC, and whether it is one of its retransmission stream.
+    fn encoding_of(&self, header: &RtpHeader, names: PacketNames<'_>) -> Option<(usize, bool)> {
+        let parameters = &self.rtp_parameters;
+        let encodings = &parameters.encodings;
+        let find = |wanted: &dyn Fn(&RtpEncodingParameters) -> bool| encodings.iter().position(wanted);
+        // What it is by its payload type; neither is no answer.
+        let is_rtx = |index: usize| {
+            let media = media_codec(parameters, encodings.get(index)?)?.payload_type;
+            let rtx = rtx_codec(parameters, media).map(|codec| codec.payload_type);
+            match header.payload_type {
+                payload_type if payload_type == media => Some((index, false)),
+                payload_type if Some(payload_type) == rtx => Some((index, true)),
+                _ => None,
+            }
+        };
+        if let Some(index) = find(&|encoding| encoding.ssrc == Some(header.ssrc)) {
+            return is_rtx(index).filter(|(_, is_rtx)| !is_rtx);
+        }
+        if let Some(index) = find(&|encoding| encoding.rtx.and_then(|rtx| rtx.ssrc) == Some(header.ssrc)) {
+            return is_rtx(index).filter(|(_, is_rtx)| *is_rtx);
+        }
+        if let Some(rid) = names.rid.or(names.repaired_rid) {
+            // An unknown RID is refused; it must not fall through to the rule below.
+            return is_rtx(find(&|encoding| encoding.rid.as_deref().map(str::as_bytes) == Some(rid))?);
+        }
+        match encodings.as_slice() {
+            [
+                RtpEncodingParameters {
+                    ssrc: None, rid: None, ..
+                },
+            ] => is_rtx(0),
+            _ => None,
+        }
+    }
+
+    /// Whether a NACK may be due, or its timer is not set though it should be.
+    pub fn nack_is_waiting(&self) -> bool {
+        self.streams.iter().flatten().any(|stream| {
+            stream.nack.as_ref().is_some_and(|nack| {
+                nack.is_waiting() || self.nack_wake.is_none() && nack.next_round().is_some()
+            })
+        })
     }
 
     /// The stream of an encoding.
@@ -243,6 +365,12 @@ impl Producer {
     /// All streams seen so far, in encoding order.
     pub fn streams_mut(&mut self) -> impl Iterator<Item = &mut RecvStream> {
         self.streams.iter_mut().flatten()
+    }
+
+    /// The stream that has this SSRC or is repaired by that one.
+    pub fn stream_by_any_ssrc(&mut self, ssrc: u32) -> Option<&mut RecvStream> {
+        self.streams_mut()
+            .find(|stream| stream.params.ssrc == ssrc || stream.rtx_ssrc() == Some(ssrc))
     }
 
     /// The stream with this SSRC.
@@ -297,6 +425,19 @@ impl Producer {
     }
 }
 
+/// What a payload tells, if it is of the stream's codec.
+fn describe(stream: &RecvStream, header: &RtpHeader, packet: &[u8]) -> PayloadDescriptor {
+    if header.payload_type == stream.params.payload_type {
+        stream.codec.describe(header.payload(packet))
+    } else {
+        PayloadDescriptor::default()
+    }
+}
+
+fn wake(stream: &mut RecvStream, header: &RtpHeader) -> Option<StreamChange> {
+    (header.payload_length > 0 && stream.reactivate()).then_some(StreamChange::Awake)
+}
+
 fn mapped_payload_type(mapping: &RtpMapping, payload_type: u8) -> Option<u8> {
     let codec = mapping.codecs.iter().find(|codec| codec.payload_type == payload_type)?;
     Some(codec.mapped_payload_type)
@@ -314,6 +455,14 @@ pub fn media_codec<'a>(
             .find(|codec| codec.payload_type == payload_type),
         None => parameters.codecs.iter().find(|codec| codec.is_media()),
     }
+}
+
+/// The codec by which a media codec is repaired.
+pub fn rtx_codec(parameters: &RtpParameters, payload_type: u8) -> Option<&RtpCodecParameters> {
+    parameters
+        .codecs
+        .iter()
+        .find(|codec| codec.is_rtx() && codec.integer_parameter("apt") == Some(i64::from(payload_type)))
 }
 
 /// What codec and encoding say about a stream.

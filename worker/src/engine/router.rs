@@ -17,12 +17,13 @@ use super::consumer::decisions::Why;
 use super::consumer::{Consumer, KeyFrameOf};
 use super::keys::{ConsumerKey, ProducerKey, RouterKey, TransportKey};
 use super::mangle::ForwardedPacket;
-use super::producer::{Producer, Received, StreamChange};
+use super::producer::{Forward, Producer, StreamChange};
 use super::timers::Wake;
 use super::transport::Transport;
 use super::transport::plain::Source;
 use crate::rtcp;
 use crate::rtp::packet::{RtpHeader, is_rtcp, is_rtp};
+use crate::rtp::recv_stream::RecvStream;
 
 /// How often spatial layers are looked at for whether they carry something, in microseconds.
 const SPATIAL_LAYERS_CHECK: u64 = 1_500_000;
@@ -146,6 +147,7 @@ impl Router {
             return;
         };
         let names = transport.names(header, packet);
+        let wide_sequence_number = transport.wide_sequence_number(header, packet);
         let found = transport
             .listener
             .find(header.ssrc, names.mid, names.rid, names.repaired_rid);
@@ -156,31 +158,30 @@ impl Router {
         let Some(producer) = self.producers.get_mut(producer_key) else {
             return;
         };
-        let (score_changed, forward) = match producer.receive(header, packet, names, now) {
-            Received::Discarded => {
-                transport.traffic.dropped += 1;
-                return;
-            }
-            Received::Counted { score_changed } => (score_changed, None),
-            Received::Forward {
-                score_changed,
-                packet,
-                orientation,
-            } => (score_changed, Some((packet, orientation))),
+        let Some(received) = producer.receive(header, packet, names, now) else {
+            transport.traffic.dropped += 1;
+            return;
         };
-        // As forwarded, header rewritten: what the counter of this protocol has always meant.
-        let size = forward.as_ref().map_or(packet.len(), |(forwarded, _)| forwarded.size());
-        transport.traffic.rtp_received.update(now, size);
+        let (change, forward) = (received.change, received.forward);
+        // As forwarded, header rewritten: what the counters of this protocol have always meant.
+        let size = forward
+            .as_ref()
+            .map_or(received.size, |forward| forward.packet.size());
+        if received.is_rtx {
+            transport.traffic.rtx_received.update(now, size);
+        } else {
+            transport.traffic.rtp_received.update(now, size);
+        }
         if unknown_ssrc {
             transport.listener.learn(header.ssrc, producer_key);
         }
-        if score_changed == Some(StreamChange::New)
+        if matches!(change, Some(StreamChange::New | StreamChange::Repairable))
             && let Some(plain) = transport.kind.plain_mut()
         {
             plain.pin(header.ssrc);
         }
-        let is_key_frame = forward.as_ref().is_some_and(|(packet, _)| packet.is_key_frame);
-        match score_changed {
+        let is_key_frame = forward.as_ref().is_some_and(|forward| forward.packet.is_key_frame);
+        match change {
             Some(StreamChange::New) => {
                 context.outbox.notify(&producer.id, producer.score_event());
                 let video = producer.kind == MediaKind::Video;
@@ -199,14 +200,22 @@ impl Router {
                 }
                 self.watch_inactivity(producer_key, context);
             }
-            None => {}
+            Some(StreamChange::Repairable) | None => {}
         }
-        let Some((forwarded, orientation)) = forward else {
+        if self.producers.get(producer_key).is_some_and(Producer::nack_is_waiting) {
+            self.request_missing(producer_key, context);
+        }
+        let Some(Forward {
+            packet: forwarded,
+            orientation,
+        }) = forward
+        else {
             return;
         };
         let Some(producer) = self.producers.get(producer_key) else {
             return;
         };
+        let (header, is_rtx, size) = (&received.header, received.is_rtx, received.size);
         if let Some(orientation) = orientation {
             context
                 .outbox
@@ -221,15 +230,15 @@ impl Router {
                 marker: header.marker,
                 ssrc: header.ssrc,
                 is_key_frame: forwarded.is_key_frame,
-                size: packet.len() as u64,
+                size: size as u64,
                 payload_size: header.payload_length as u64,
                 spatial_layer: forwarded.descriptor.spatial_layer,
                 temporal_layer: forwarded.descriptor.temporal_layer,
                 mid: text(names.mid),
                 rid: text(names.rid),
                 rrid: text(names.repaired_rid),
-                wide_sequence_number: None,
-                is_rtx: false,
+                wide_sequence_number,
+                is_rtx,
             };
             if let Some(event) = producer.trace.packet(info, TraceDirection::In, now) {
                 context.outbox.notify(&producer.id, event);
@@ -477,7 +486,7 @@ impl Router {
     }
 
     /// Asks the peer of a producer for a key frame: by PLI if it knows that, else by FIR.
-    fn send_key_frame_request(&mut self, key: ProducerKey, ssrc: u32, context: &mut Context<'_>) {
+    pub(super) fn send_key_frame_request(&mut self, key: ProducerKey, ssrc: u32, context: &mut Context<'_>) {
         let Some(producer) = self.producers.get_mut(key) else {
             return;
         };
@@ -581,8 +590,10 @@ impl Router {
             return;
         };
         producer.paused = paused;
-        if !paused {
-            let now = context.now;
+        let now = context.now;
+        if paused {
+            producer.streams_mut().for_each(RecvStream::pause);
+        } else {
             producer.streams_mut().for_each(|stream| stream.resume(now));
         }
         let ssrcs: Vec<u32> = producer.streams_mut().map(|stream| stream.params.ssrc).collect();

@@ -19,6 +19,8 @@ pub enum Wake {
     KeyFrameRequests(RouterKey, ProducerKey),
     /// A producer's check for spatial layers that carry something.
     SpatialLayers(RouterKey, ProducerKey),
+    /// A producer's requests for missing packets.
+    Nack(RouterKey, ProducerKey),
 }
 
 /// Wake-ups by time in microseconds.

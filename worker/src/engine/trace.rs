@@ -83,6 +83,14 @@ impl TraceEvents {
     }
 }
 
+impl TraceEvents {
+    /// The event for a request for packets.
+    pub fn nack(&self, direction: TraceDirection, now: u64) -> Option<Event> {
+        self.has("nack")
+            .then(|| trace("nack", direction, TraceInfo::Nothing {}, now))
+    }
+}
+
 fn trace(kind: &str, direction: TraceDirection, info: TraceInfo, now: u64) -> Event {
     Event::Trace(Trace {
         kind: kind.to_owned(),

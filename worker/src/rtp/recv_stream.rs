@@ -1,6 +1,6 @@
 //! One RTP stream as it is received: what was negotiated, what arrived, what to report about it.
 
-use channel_proto::reply::{RtpStreamDump, RtpStreamParams, RtpStreamStats};
+use channel_proto::reply::{RtpStreamDump, RtpStreamParams, RtpStreamStats, RtxStreamDump, RtxStreamParams};
 use channel_proto::rtp_parameters::MediaKind;
 
 use crate::rtcp::ReportBlock;
@@ -8,6 +8,7 @@ use crate::rtp::clock::SenderClock;
 use crate::rtp::codec::{Codec, PayloadDescriptor};
 use crate::rtp::jitter::Jitter;
 use crate::rtp::layer_rates::LayerRates;
+use crate::rtp::nack::NackGenerator;
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::rate::RateCounter;
 use crate::rtp::score::{Score, evaluate_received};
@@ -39,9 +40,21 @@ pub struct RecvStream {
     pub known_spatial_layers: u128,
     /// Bitrates of its layers, if it has several.
     layers: Option<Box<LayerRates>>,
+    /// Requests for packets that were sent.
+    pub nack_count: u64,
+    /// Packets that they asked for.
+    pub nack_packet_count: u64,
+    /// Present if the sender knows NACK.
+    pub nack: Option<Box<NackGenerator>>,
+    rtx: Option<Box<RtxStream>>,
     sequence: SequenceTracker,
     jitter: Jitter,
+    /// Packets to forward: media, and retransmissions of what was missing.
     rate: RateCounter,
+    /// Media packets since the stream began (anew): what losses are measured by.
+    received: u64,
+    retransmitted: u64,
+    repaired: u64,
     score: Score,
     active: bool,
     last_packet_at: u64,
@@ -51,13 +64,66 @@ pub struct RecvStream {
     round_trip_time: Option<f32>,
 }
 
-/// Figures at the last receiver report.
+/// The stream that repairs another one (RFC 4588).
+#[derive(Debug)]
+struct RtxStream {
+    params: RtxStreamParams,
+    sequence: SequenceTracker,
+    received: u64,
+    report: Reported,
+}
+
+/// What of a stream has been reported.
 #[derive(Debug, Default, Clone, Copy)]
 struct Reported {
     expected: u64,
     received: u64,
-    lost: i64,
+    /// Lost at the last report, since the stream began (anew).
+    lost: u64,
+    /// All losses reported: does not begin anew, and holds those of receivers that we report as ours.
+    cumulative: i64,
     fraction: u8,
+}
+
+impl Reported {
+    /// The sender began anew: so do the figures that are differences.
+    fn restart(&mut self) {
+        *self = Self {
+            cumulative: self.cumulative,
+            fraction: self.fraction,
+            ..Self::default()
+        };
+    }
+
+    /// Counts up to now. If a receiver lost more (`worst`, in 1/256), its losses are reported (RFC 7587: with in-band
+    /// FEC, that is what the sender should know).
+    fn update(&mut self, expected: u64, received: u64, worst: u8) {
+        let delta_expected = expected.saturating_sub(self.expected);
+        let delta_received = received.saturating_sub(self.received);
+        let delta_lost = delta_expected.saturating_sub(delta_received);
+        // All lost is 256 / 256: one more than fits.
+        let fraction = (256 * delta_lost + delta_expected / 2).checked_div(delta_expected);
+        self.fraction = fraction.unwrap_or_default().min(255) as u8;
+        let lost = expected.saturating_sub(received);
+        self.cumulative += lost as i64 - self.lost as i64;
+        if worst > self.fraction {
+            self.fraction = worst;
+            self.cumulative += (u64::from(worst) * delta_expected >> 8) as i64;
+        }
+        self.lost = lost;
+        self.expected = expected;
+        self.received = received;
+    }
+
+    fn block(&self, ssrc: u32, highest_sequence: u64) -> ReportBlock {
+        ReportBlock {
+            ssrc,
+            fraction_lost: self.fraction,
+            cumulative_lost: self.cumulative.clamp(-0x80_0000, 0x7f_ffff) as i32,
+            highest_sequence: highest_sequence as u32,
+            ..ReportBlock::default()
+        }
+    }
 }
 
 /// Figures at the last evaluation of the score.
@@ -65,6 +131,8 @@ struct Reported {
 struct Evaluated {
     expected: u64,
     received: u64,
+    repaired: u64,
+    retransmitted: u64,
 }
 
 impl RecvStream {
@@ -87,14 +155,21 @@ impl RecvStream {
             layers: layers.map(Box::new),
             clock: None,
             known_spatial_layers: 0,
+            nack: params.use_nack.then(Box::default),
             params,
             kind,
             pli_count: 0,
             fir_count: 0,
             fir_sequence: 0,
+            nack_count: 0,
+            nack_packet_count: 0,
+            rtx: None,
             sequence: SequenceTracker::new(),
             jitter: Jitter::new(),
             rate,
+            received: 0,
+            retransmitted: 0,
+            repaired: 0,
             score: Score::new(10),
             active: true,
             last_packet_at: now,
@@ -105,26 +180,65 @@ impl RecvStream {
         }
     }
 
-    /// Takes a packet of `size` bytes. False: its sequence number is out of the way, drop it.
+    /// Takes a media packet of `size` bytes. False: its sequence number is out of the way, drop it.
     pub fn receive(&mut self, header: &RtpHeader, size: usize, now: u64) -> bool {
+        if !self.track(header, now) {
+            return false;
+        }
+        self.jitter.update(header.timestamp, self.params.clock_rate, now);
+        self.received += 1;
+        self.count(header, size, now);
+        true
+    }
+
+    fn track(&mut self, header: &RtpHeader, now: u64) -> bool {
         match self.sequence.update(header.sequence_number, header.timestamp, now) {
             SequenceUpdate::Rejected => return false,
-            // The sender began anew: so do the figures that are differences.
             SequenceUpdate::Reset => {
-                self.report = Reported {
-                    lost: self.report.lost,
-                    ..Reported::default()
-                };
-                self.evaluated = Evaluated::default();
-                self.jitter = Jitter::new();
+                self.report.restart();
+                self.received = 0;
+                self.evaluated.expected = 0;
+                self.evaluated.received = 0;
+                self.reset_repair();
             }
             SequenceUpdate::Accepted { .. } => {}
         }
-        self.jitter.update(header.timestamp, self.params.clock_rate, now);
-        self.rate.update(now, size);
-        if header.payload_length > 0 {
+        true
+    }
+
+    fn count(&mut self, header: &RtpHeader, size: usize, now: u64) {
+        // Packets of padding only probe the path: they are no sign of life, and no media.
+        let has_payload = header.payload_length > 0;
+        self.rate.update(now, if has_payload { size } else { 0 });
+        if has_payload {
             self.last_packet_at = now;
         }
+    }
+
+    /// After [`receive`](Self::receive), with what the payload tells: looks for gaps before the packet.
+    pub fn note_arrival(&mut self, sequence_number: u16, is_key_frame: bool, now: u64) {
+        let Some(nack) = &mut self.nack else { return };
+        let missed = nack.receive(sequence_number, is_key_frame, false, now);
+        // Without a stream for them, retransmissions come as what they repeat.
+        if missed && self.rtx.is_none() {
+            self.retransmitted += 1;
+            self.repaired += 1;
+        }
+    }
+
+    /// Gives the stream another one that repairs it. False: it has one.
+    pub fn attach_rtx(&mut self, params: RtxStreamParams) -> bool {
+        if self.rtx.is_some() {
+            return false;
+        }
+        self.params.rtx_ssrc = Some(params.ssrc);
+        self.params.rtx_payload_type = Some(params.payload_type);
+        self.rtx = Some(Box::new(RtxStream {
+            params,
+            sequence: SequenceTracker::new(),
+            received: 0,
+            report: Reported::default(),
+        }));
         true
     }
 
@@ -141,6 +255,49 @@ impl RecvStream {
             Some(layers) => layers.active_spatial_layers(now),
             None => u128::from(self.rate.bitrate(now) > 0),
         }
+    }
+
+    /// Takes a packet of the stream that repairs this one; returns the header of what it repeats, whose payload begins
+    /// two bytes later, or None if there is nothing in it.
+    pub fn receive_rtx(&mut self, header: &RtpHeader, packet: &[u8], now: u64) -> Option<RtpHeader> {
+        let rtx = self.rtx.as_mut()?;
+        if !self.params.use_nack || header.payload_type != rtx.params.payload_type {
+            return None;
+        }
+        if rtx.sequence.update(header.sequence_number, header.timestamp, now) == SequenceUpdate::Rejected {
+            return None;
+        }
+        rtx.received += 1;
+        // Empty ones are probes.
+        let (original, _) = header.payload(packet).split_first_chunk::<2>()?;
+        let header = RtpHeader {
+            payload_type: self.params.payload_type,
+            sequence_number: u16::from_be_bytes(*original),
+            ssrc: self.params.ssrc,
+            payload_offset: header.payload_offset + 2,
+            payload_length: header.payload_length - 2,
+            padding_length: 0,
+            ..*header
+        };
+        self.track(&header, now).then_some(header)
+    }
+
+    /// After [`receive_rtx`](Self::receive_rtx), with the header that it returned, the size of the packet without what
+    /// makes it a retransmission, and what the payload tells. True: it had been missing, go on with it as media.
+    pub fn repair(&mut self, header: &RtpHeader, size: usize, is_key_frame: bool, now: u64) -> bool {
+        self.retransmitted += 1;
+        let Some(nack) = &mut self.nack else { return false };
+        if !nack.receive(header.sequence_number, is_key_frame, true, now) {
+            return false;
+        }
+        self.repaired += 1;
+        self.count(header, size, now);
+        true
+    }
+
+    /// SSRC of the stream that repairs it, once that has been seen.
+    pub fn rtx_ssrc(&self) -> Option<u32> {
+        self.rtx.as_ref().map(|rtx| rtx.params.ssrc)
     }
 
     /// Whether a packet wakes the stream up; then its score is 10 again.
@@ -173,10 +330,28 @@ impl RecvStream {
         true
     }
 
+    /// What is missing while paused is not asked for.
+    pub fn pause(&mut self) {
+        self.reset_repair();
+    }
+
     /// Silence while paused does not count, nor does jitter.
     pub fn resume(&mut self, now: u64) {
         self.last_packet_at = now;
+        self.reset_repair();
+    }
+
+    fn reset_repair(&mut self) {
         self.jitter = Jitter::new();
+        if let Some(nack) = &mut self.nack {
+            nack.reset();
+        }
+    }
+
+    /// Round-trip time to the sender in microseconds, 0 if not known.
+    pub fn round_trip(&self) -> u64 {
+        self.round_trip_time
+            .map_or(0, |milliseconds| (milliseconds * 1000.0) as u64)
     }
 
     /// 0 to 10.
@@ -195,13 +370,20 @@ impl RecvStream {
         if !self.active {
             return false;
         }
-        let expected = self.sequence.expected().saturating_sub(self.evaluated.expected);
-        let received = self.rate.packets().saturating_sub(self.evaluated.received);
+        let before = self.evaluated;
         self.evaluated = Evaluated {
             expected: self.sequence.expected(),
-            received: self.rate.packets(),
+            received: self.received,
+            repaired: self.repaired,
+            retransmitted: self.retransmitted,
         };
-        self.score.push(evaluate_received(expected, received, 0, 0, false))
+        self.score.push(evaluate_received(
+            self.evaluated.expected.saturating_sub(before.expected),
+            self.evaluated.received.saturating_sub(before.received),
+            self.evaluated.repaired.saturating_sub(before.repaired),
+            self.evaluated.retransmitted.saturating_sub(before.retransmitted),
+            self.rtx.is_some(),
+        ))
     }
 
     /// Takes the round trip time that the sender's answer to our reference time tells, in milliseconds.
@@ -209,32 +391,28 @@ impl RecvStream {
         self.round_trip_time = Some(milliseconds);
     }
 
-    /// The report block for the sender (RFC 3550 6.4.1).
-    pub fn report_block(&mut self, now: u64) -> ReportBlock {
-        let expected = self.sequence.expected();
-        let received = self.rate.packets();
-        let delta_expected = expected.saturating_sub(self.report.expected);
-        let delta_received = received.saturating_sub(self.report.received);
-        let delta_lost = delta_expected.saturating_sub(delta_received);
-        // All lost is 256 / 256: one more than fits.
-        let fraction = (256 * delta_lost + delta_expected / 2).checked_div(delta_expected);
-        self.report.fraction = fraction.unwrap_or_default().min(255) as u8;
-        self.report.lost = expected.saturating_sub(received) as i64;
-        self.report.expected = expected;
-        self.report.received = received;
+    /// The report block for the sender (RFC 3550 6.4.1). `worst` is what the receiver that lost most has lost, in
+    /// 1/256; the sender is to know it if it sends in-band FEC.
+    pub fn report_block(&mut self, worst: u8, now: u64) -> ReportBlock {
+        let worst = if self.params.use_in_band_fec { worst } else { 0 };
+        self.report.update(self.sequence.expected(), self.received, worst);
         let (last_sender_report, delay) = match self.sender_report {
             Some((ntp, at)) => (ntp, (now.saturating_sub(at).saturating_mul(65_536) / 1_000_000) as u32),
             None => (0, 0),
         };
         ReportBlock {
-            ssrc: self.params.ssrc,
-            fraction_lost: self.report.fraction,
-            cumulative_lost: self.report.lost.min(0x7f_ffff) as i32,
-            highest_sequence: self.sequence.extended_highest() as u32,
             jitter: self.jitter.value(),
             last_sender_report,
             delay_since_last_sender_report: delay,
+            ..self.report.block(self.params.ssrc, self.sequence.extended_highest())
         }
+    }
+
+    /// The report block of the stream that repairs it.
+    pub fn rtx_report_block(&mut self) -> Option<ReportBlock> {
+        let rtx = self.rtx.as_mut()?;
+        rtx.report.update(rtx.sequence.expected(), rtx.received, 0);
+        Some(rtx.report.block(rtx.params.ssrc, rtx.sequence.extended_highest()))
     }
 
     /// As dumped.
@@ -242,7 +420,9 @@ impl RecvStream {
         RtpStreamDump {
             params: self.params.clone(),
             score: self.score.value(),
-            rtx_stream: None,
+            rtx_stream: self.rtx.as_ref().map(|rtx| RtxStreamDump {
+                params: rtx.params.clone(),
+            }),
         }
     }
 
@@ -254,19 +434,19 @@ impl RecvStream {
             ssrc: self.params.ssrc,
             kind: self.kind,
             mime_type: self.params.mime_type.clone(),
-            packets_lost: self.report.lost.max(0) as u32,
+            packets_lost: self.report.cumulative.max(0) as u32,
             fraction_lost: self.report.fraction,
             packets_discarded: self.sequence.discarded(),
-            packets_retransmitted: 0,
-            packets_repaired: 0,
-            nack_count: 0,
-            nack_packet_count: 0,
+            packets_retransmitted: self.retransmitted,
+            packets_repaired: self.repaired,
+            nack_count: self.nack_count,
+            nack_packet_count: self.nack_packet_count,
             pli_count: self.pli_count,
             fir_count: self.fir_count,
             score: self.score.value(),
             rid: self.params.rid.clone(),
             rtx_ssrc: self.params.rtx_ssrc,
-            rtx_packets_discarded: None,
+            rtx_packets_discarded: self.rtx.as_ref().map(|rtx| rtx.sequence.discarded()),
             round_trip_time: self.round_trip_time,
             packet_count: self.rate.packets(),
             byte_count: self.rate.bytes(),

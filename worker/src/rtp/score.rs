@@ -97,7 +97,8 @@ fn measure(base: u64, lost: u64, repaired: u64, retransmitted: u64) -> u8 {
         // Fewer retransmissions than repairs is a matter of counting at different moments.
         weight *= repaired / (retransmitted as f64).max(repaired);
     }
-    let delivered = ((base - (lost - repaired * weight)) / base).clamp(0.0, 1.0);
+    // Whole packets, rounded down: half a packet lost is none.
+    let delivered = ((base - (lost - repaired * weight).floor()) / base).clamp(0.0, 1.0);
     (10.0 * delivered.powi(4)).round() as u8
 }
 
@@ -128,6 +129,8 @@ mod tests {
         assert_eq!(evaluate_received(200, 100, 0, 0, true), 0);
         assert_eq!(evaluate_received(110, 100, 0, 0, true), 7);
         assert!(evaluate_received(110, 100, 10, 10, true) > 7);
+        // As recorded: of seven packets two came late, on request.
+        assert_eq!(evaluate_received(7, 7, 2, 2, false), 5);
         assert_eq!(evaluate_sent(0, 5, 0, 0), 10);
         assert_eq!(evaluate_sent(100, 500, 0, 0), 0);
     }

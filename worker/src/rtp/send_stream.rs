@@ -71,6 +71,11 @@ impl SendStream {
         self.score.reset(10);
     }
 
+    /// What the receiver lost lately, in 1/256.
+    pub fn fraction_lost(&self) -> u8 {
+        self.fraction_lost
+    }
+
     /// 0 to 10.
     pub fn score(&self) -> u8 {
         self.score.value()

@@ -2,7 +2,7 @@
 
 use channel_proto::command::Consume;
 use channel_proto::reply::{Failure, RtpStreamParams, RtxStreamParams};
-use channel_proto::rtp_parameters::{ConsumerType, RtpCodecParameters, RtpEncodingParameters, RtpParameters};
+use channel_proto::rtp_parameters::{ConsumerType, RtpEncodingParameters, RtpParameters};
 use smallvec::SmallVec;
 
 use super::layers::preferred;
@@ -12,7 +12,7 @@ use super::svc::Svc;
 use super::{Consumer, Policy};
 use crate::engine::keys::{ProducerKey, TransportKey};
 use crate::engine::mangle::mid_element;
-use crate::engine::producer::{Producer, media_codec, stream_params};
+use crate::engine::producer::{Producer, media_codec, rtx_codec, stream_params};
 use crate::engine::trace::TraceEvents;
 use crate::rtp::codec::Codec;
 use crate::rtp::send_stream::SendStream;
@@ -140,7 +140,7 @@ fn stream(index: usize, encoding: &RtpEncodingParameters, parameters: &RtpParame
     let rtx = encoding
         .rtx
         .and_then(|rtx| rtx.ssrc)
-        .zip(rtx_codec(parameters, codec))
+        .zip(rtx_codec(parameters, codec.payload_type))
         .map(|(ssrc, codec)| RtxStreamParams {
             ssrc,
             payload_type: codec.payload_type,
@@ -154,11 +154,4 @@ fn stream(index: usize, encoding: &RtpEncodingParameters, parameters: &RtpParame
         params.rtx_payload_type = Some(rtx.payload_type);
     }
     Ok(SendStream::new(params, rtx))
-}
-
-fn rtx_codec<'a>(parameters: &'a RtpParameters, codec: &RtpCodecParameters) -> Option<&'a RtpCodecParameters> {
-    parameters
-        .codecs
-        .iter()
-        .find(|rtx| rtx.is_rtx() && rtx.integer_parameter("apt") == Some(i64::from(codec.payload_type)))
 }

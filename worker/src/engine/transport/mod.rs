@@ -1,10 +1,12 @@
 //! A transport: how packets of one peer come in and go out.
 //!
-//! This file holds what all kinds share; [`plain`], [`pipe`] and [`direct`] are kinds, [`reports`] is periodic RTCP.
+//! This file holds what all kinds share; [`plain`], [`pipe`] and [`direct`] are kinds, [`reports`] is periodic RTCP,
+//! [`repair`] asks for missing packets.
 
 pub mod direct;
 pub mod pipe;
 pub mod plain;
+pub mod repair;
 pub mod reports;
 
 use std::collections::BTreeMap;
@@ -21,7 +23,7 @@ use super::outbox::Outbox;
 use super::producer::{PacketNames, extension_id};
 use super::router::Router;
 use super::trace::TraceEvents;
-use crate::rtp::extensions::HeaderExtensionKind;
+use crate::rtp::extensions::{self, HeaderExtensionKind};
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::rate::RateCounter;
 use direct::Direct;
@@ -102,6 +104,10 @@ pub struct Traffic {
     pub rtp_received: RateCounter,
     /// Media RTP of consumers.
     pub rtp_sent: RateCounter,
+    /// Retransmissions in.
+    pub rtx_received: RateCounter,
+    /// Retransmissions out.
+    pub rtx_sent: RateCounter,
     /// Datagrams that were not understood, not authentic, or not from the peer.
     pub dropped: u64,
 }
@@ -114,6 +120,8 @@ impl Traffic {
             sent: rate(),
             rtp_received: rate(),
             rtp_sent: rate(),
+            rtx_received: rate(),
+            rtx_sent: rate(),
             dropped: 0,
         }
     }
@@ -171,6 +179,12 @@ impl Transport {
             rid: read(ids.rid),
             repaired_rid: read(ids.rrid),
         }
+    }
+
+    /// The number of a packet among all those of the peer.
+    pub fn wide_sequence_number(&self, header: &RtpHeader, packet: &[u8]) -> Option<u16> {
+        let value = header.extension(packet, self.recv_extensions.transport_wide_cc01?)?;
+        extensions::transport_wide_cc(value)
     }
 
     /// Sends a packet of a consumer; returns the bytes of it, before encryption, or None if it did not leave.
@@ -257,6 +271,10 @@ impl Transport {
             rtp_recv_bitrate: traffic.rtp_received.bitrate(now),
             rtp_bytes_sent: traffic.rtp_sent.bytes(),
             rtp_send_bitrate: traffic.rtp_sent.bitrate(now),
+            rtx_bytes_received: traffic.rtx_received.bytes(),
+            rtx_recv_bitrate: traffic.rtx_received.bitrate(now),
+            rtx_bytes_sent: traffic.rtx_sent.bytes(),
+            rtx_send_bitrate: traffic.rtx_sent.bitrate(now),
             max_incoming_bitrate: (self.max_incoming_bitrate > 0).then_some(self.max_incoming_bitrate),
             ..TransportStats::default()
         };

@@ -2,14 +2,17 @@
 
 use channel_proto::event::TraceDirection;
 use rand::Rng as _;
+use slotmap::SlotMap;
 
 use super::super::Context;
-use super::super::consumer::KeyFrameOf;
+use super::super::consumer::{Consumer, KeyFrameOf};
 use super::super::keys::{ConsumerKey, TransportKey};
+use super::super::producer::Producer;
 use super::super::router::Router;
 use super::super::timers::Wake;
 use crate::rtcp::{self, Block, DelaySinceReference, MAX_COMPOUND, ReportBlock, RtcpPacket};
 use crate::rtp::clock::SenderClock;
+use crate::rtp::send_stream::SendStream;
 
 /// From connected to the first reports, in microseconds.
 const FIRST_REPORT: u64 = 500_000;
@@ -43,7 +46,11 @@ impl Router {
             let Some(producer) = self.producers.get_mut(*producer) else {
                 continue;
             };
-            blocks.extend(producer.streams_mut().map(|stream| stream.report_block(now)));
+            let worst = worst_fraction_lost(&self.consumers, producer);
+            for stream in producer.streams_mut() {
+                blocks.push(stream.report_block(worst, now));
+                blocks.extend(stream.rtx_report_block());
+            }
         }
         let consumers: Vec<ConsumerKey> = transport.consumers.values().copied().collect();
         let answer = transport
@@ -203,7 +210,7 @@ impl Router {
         if let Some(stream) = self
             .producers
             .get_mut(producer)
-            .and_then(|producer| producer.stream_by_ssrc(ssrc))
+            .and_then(|producer| producer.stream_by_any_ssrc(ssrc))
         {
             stream.set_round_trip_time(round_trip as f32 * 1000.0 / 65_536.0);
         }
@@ -235,4 +242,15 @@ impl Router {
             self.request_key_frame(consumer_key, KeyFrameOf::Current, context);
         }
     }
+}
+
+/// What the receiver that lost most of a producer's audio has lost, in 1/256. Only audio has in-band FEC, and only one
+/// stream of it.
+fn worst_fraction_lost(consumers: &SlotMap<ConsumerKey, Consumer>, producer: &Producer) -> u8 {
+    let active = producer.consumers.iter().filter_map(|key| consumers.get(*key));
+    active
+        .filter(|consumer| consumer.active)
+        .flat_map(|consumer| consumer.streams.iter().map(SendStream::fraction_lost))
+        .max()
+        .unwrap_or_default()
 }
