@@ -207,10 +207,9 @@ impl RecvStream {
     }
 
     fn count(&mut self, header: &RtpHeader, size: usize, now: u64) {
-        // Packets of padding only probe the path: they are no sign of life, and no media.
-        let has_payload = header.payload_length > 0;
-        self.rate.update(now, if has_payload { size } else { 0 });
-        if has_payload {
+        self.rate.update(now, size);
+        // Packets of padding only probe the path: they are no sign of life.
+        if header.payload_length > 0 {
             self.last_packet_at = now;
         }
     }
