@@ -104,15 +104,9 @@ pub enum StreamChange {
 #[derive(Debug, Clone, Copy)]
 enum Place {
     /// A media stream, by encoding.
-    Media {
-        index: usize,
-        created: bool,
-    },
+    Media { index: usize, created: bool },
     /// The stream that repairs one.
-    Rtx {
-        index: usize,
-        created: bool,
-    },
+    Rtx { index: usize, created: bool },
 }
 
 impl Producer {
@@ -145,13 +139,7 @@ impl Producer {
     }
 
     /// Takes a packet whose bytes are plain. None: it is not one of ours, or not to be used.
-    pub fn receive(
-        &mut self,
-        header: &RtpHeader,
-        packet: &[u8],
-        names: PacketNames<'_>,
-        now: u64,
-    ) -> Option<Received> {
+    pub fn receive(&mut self, header: &RtpHeader, packet: &[u8], names: PacketNames<'_>, now: u64) -> Option<Received> {
         match self.place(header, names, now)? {
             Place::Media { index, created } => {
                 let received = self.receive_media(index, created, header, packet, now);
@@ -331,7 +319,9 @@ impl Producer {
         }
         if let Some(rid) = names.rid.or(names.repaired_rid) {
             // An unknown RID is refused; it must not fall through to the rule below.
-            return is_rtx(find(&|encoding| encoding.rid.as_deref().map(str::as_bytes) == Some(rid))?);
+            return is_rtx(find(&|encoding| {
+                encoding.rid.as_deref().map(str::as_bytes) == Some(rid)
+            })?);
         }
         match encodings.as_slice() {
             [
@@ -346,9 +336,10 @@ impl Producer {
     /// Whether a NACK may be due, or its timer is not set though it should be.
     pub fn nack_is_waiting(&self) -> bool {
         self.streams.iter().flatten().any(|stream| {
-            stream.nack.as_ref().is_some_and(|nack| {
-                nack.is_waiting() || self.nack_wake.is_none() && nack.next_round().is_some()
-            })
+            stream
+                .nack
+                .as_ref()
+                .is_some_and(|nack| nack.is_waiting() || self.nack_wake.is_none() && nack.next_round().is_some())
         })
     }
 

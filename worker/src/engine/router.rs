@@ -164,9 +164,7 @@ impl Router {
         };
         let (change, forward) = (received.change, received.forward);
         // As forwarded, header rewritten: what the counters of this protocol have always meant.
-        let size = forward
-            .as_ref()
-            .map_or(received.size, |forward| forward.packet.size());
+        let size = forward.as_ref().map_or(received.size, |forward| forward.packet.size());
         if received.is_rtx {
             transport.traffic.rtx_received.update(now, size);
         } else {

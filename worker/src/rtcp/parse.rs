@@ -102,7 +102,13 @@ impl NackItems<'_> {
     pub fn packets(&self) -> u64 {
         self.0
             .chunks_exact(4)
-            .map(|item| 1 + item.iter().skip(2).map(|byte| u64::from(byte.count_ones())).sum::<u64>())
+            .map(|item| {
+                1 + item
+                    .iter()
+                    .skip(2)
+                    .map(|byte| u64::from(byte.count_ones()))
+                    .sum::<u64>()
+            })
             .sum()
     }
 }

@@ -102,10 +102,18 @@ fn a_bitrate_looks_as_recorded() {
     let mut out = Vec::new();
     receiver_estimated_maximum_bitrate(&mut out, 123_000, &[0x0153_0ce1]);
     assert_eq!(hex::encode(&out), "8fce0005000000000000000052454d420101e07801530ce1");
-    for (bitrate, read) in [(0, 0), (262_143, 262_143), (1_000_001, 1_000_000), (u64::MAX, 0x3_ffff << 46)] {
+    for (bitrate, read) in [
+        (0, 0),
+        (262_143, 262_143),
+        (1_000_001, 1_000_000),
+        (u64::MAX, 0x3_ffff << 46),
+    ] {
         out.clear();
         receiver_estimated_maximum_bitrate(&mut out, bitrate, &[]);
-        assert_eq!(parse(&out).expect("RTCP").next(), Some(RtcpPacket::MaximumBitrate { bitrate: read }));
+        assert_eq!(
+            parse(&out).expect("RTCP").next(),
+            Some(RtcpPacket::MaximumBitrate { bitrate: read })
+        );
     }
 }
 

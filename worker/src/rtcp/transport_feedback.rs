@@ -98,7 +98,10 @@ impl TransportFeedbackBuilder {
         let mut told = 0;
         for arrival in arrivals.take(MAX_STATUSES) {
             let Some(arrival) = arrival else {
-                self.statuses.push(Status { symbol: NOT_RECEIVED, delta: 0 });
+                self.statuses.push(Status {
+                    symbol: NOT_RECEIVED,
+                    delta: 0,
+                });
                 continue;
             };
             let arrival = i64::try_from(arrival).unwrap_or(i64::MAX);
@@ -110,7 +113,11 @@ impl TransportFeedbackBuilder {
             // Too far from the one before: another message starts there.
             let Ok(delta) = i16::try_from(ticks) else { break };
             told += ticks * TICK;
-            let symbol = if (0..256).contains(&delta) { SMALL_DELTA } else { LARGE_DELTA };
+            let symbol = if (0..256).contains(&delta) {
+                SMALL_DELTA
+            } else {
+                LARGE_DELTA
+            };
             self.statuses.push(Status { symbol, delta });
         }
         reference
@@ -122,7 +129,10 @@ impl TransportFeedbackBuilder {
         let (mut told, mut bytes) = (0, FIXED);
         while let Some(first) = self.statuses.get(told) {
             let rest = self.statuses.get(told..).unwrap_or_default();
-            let run = rest.iter().take(MAX_RUN).take_while(|status| status.symbol == first.symbol);
+            let run = rest
+                .iter()
+                .take(MAX_RUN)
+                .take_while(|status| status.symbol == first.symbol);
             let run = run.count();
             let (chunk, length) = if run >= MIN_RUN {
                 (u16::from(first.symbol) << 13 | run as u16, run)
@@ -206,22 +216,25 @@ impl<'a> TransportFeedback<'a> {
             let chunk = chunk.iter().fold(0, |value, byte| value << 8 | u16::from(*byte));
             (0..chunk_length(chunk)).map(move |index| symbol(chunk, index))
         });
-        symbols.take(self.status_count.into()).enumerate().map_while(move |(index, symbol)| {
-            let sequence_number = base.wrapping_add(index as u16);
-            let (delta, rest) = match symbol {
-                NOT_RECEIVED => return Some((sequence_number, None)),
-                SMALL_DELTA => deltas.split_first().map(|(delta, rest)| (i64::from(*delta), rest))?,
-                // The fourth symbol is reserved: it has no difference that we know of.
-                LARGE_DELTA => {
-                    let (delta, rest) = deltas.split_first_chunk::<2>()?;
-                    (i64::from(i16::from_be_bytes(*delta)), rest)
-                }
-                _ => return None,
-            };
-            deltas = rest;
-            at += delta * TICK;
-            Some((sequence_number, Some(at)))
-        })
+        symbols
+            .take(self.status_count.into())
+            .enumerate()
+            .map_while(move |(index, symbol)| {
+                let sequence_number = base.wrapping_add(index as u16);
+                let (delta, rest) = match symbol {
+                    NOT_RECEIVED => return Some((sequence_number, None)),
+                    SMALL_DELTA => deltas.split_first().map(|(delta, rest)| (i64::from(*delta), rest))?,
+                    // The fourth symbol is reserved: it has no difference that we know of.
+                    LARGE_DELTA => {
+                        let (delta, rest) = deltas.split_first_chunk::<2>()?;
+                        (i64::from(i16::from_be_bytes(*delta)), rest)
+                    }
+                    _ => return None,
+                };
+                deltas = rest;
+                at += delta * TICK;
+                Some((sequence_number, Some(at)))
+            })
     }
 }
 
@@ -284,9 +297,17 @@ mod tests {
             let body = hex::decode(text.replace(' ', "")).unwrap();
             TransportFeedback::parse(&body).map(|feedback| feedback.packets().count())
         };
-        assert_eq!(parse("0001 ffff 000000 00 ffff"), None, "65535 statuses in one chunk of seven");
+        assert_eq!(
+            parse("0001 ffff 000000 00 ffff"),
+            None,
+            "65535 statuses in one chunk of seven"
+        );
         assert_eq!(parse("0001 0002 000000 00 3fff"), Some(0), "received, but no times");
-        assert_eq!(parse("0001 0002 000000 00 3fff 01 02 03"), Some(2), "a run past the count");
+        assert_eq!(
+            parse("0001 0002 000000 00 3fff 01 02 03"),
+            Some(2),
+            "a run past the count"
+        );
         assert_eq!(parse("0001 0003 000000 00 0000 0000 0000"), Some(3), "runs of none");
         assert_eq!(parse("0001 0001 000000 00 6001"), Some(0), "the reserved symbol");
         assert_eq!(parse("0001"), None);

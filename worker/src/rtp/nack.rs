@@ -98,7 +98,11 @@ impl NackGenerator {
         let Ok(at) = self.missing.binary_search_by_key(&sequence, |missing| missing.sequence) else {
             return false;
         };
-        if self.missing.remove(at).is_some_and(|missing| missing.asked_at.is_none()) {
+        if self
+            .missing
+            .remove(at)
+            .is_some_and(|missing| missing.asked_at.is_none())
+        {
             self.unasked -= 1;
         }
         true
@@ -112,7 +116,9 @@ impl NackGenerator {
         }
         // What precedes a key frame is not needed by who starts there.
         while self.missing.len().saturating_add(count) > MAX_MISSING {
-            let Some(key_frame) = self.key_frames.pop_front() else { break };
+            let Some(key_frame) = self.key_frames.pop_front() else {
+                break;
+            };
             self.drop_below(key_frame);
         }
         if self.missing.len().saturating_add(count) > MAX_MISSING {
@@ -177,7 +183,11 @@ impl NackGenerator {
     }
 
     fn ask(&mut self, round: Round, round_trip: u64, now: u64, out: &mut Vec<u16>) {
-        let patience = if round_trip == 0 { DEFAULT_ROUND_TRIP } else { round_trip };
+        let patience = if round_trip == 0 {
+            DEFAULT_ROUND_TRIP
+        } else {
+            round_trip
+        };
         let mut unasked = self.unasked;
         self.missing.retain_mut(|missing| {
             let due = match missing.asked_at {

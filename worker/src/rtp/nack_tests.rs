@@ -87,7 +87,10 @@ fn a_retransmission_that_comes_first_goes_on_and_opens_a_gap() {
     generator.receive(10, true, false, 0);
     assert!(generator.receive(13, false, true, 0));
     assert_eq!(round(&mut generator, 40 * MS), [11, 12]);
-    assert!(!generator.receive(13, false, false, 41 * MS), "the original is late, not missing");
+    assert!(
+        !generator.receive(13, false, false, 41 * MS),
+        "the original is late, not missing"
+    );
 }
 
 /// What the generator is meant to do, without any care for time and space.
@@ -110,7 +113,8 @@ impl Model {
             return self.missing.remove(&sequence).is_some();
         }
         self.key_frames.extend(is_key_frame.then_some(sequence));
-        self.key_frames.retain(|key_frame| *key_frame >= sequence - MAX_AGE as i64);
+        self.key_frames
+            .retain(|key_frame| *key_frame >= sequence - MAX_AGE as i64);
         while self.key_frames.len() > MAX_KEY_FRAMES {
             self.key_frames.pop_first();
         }
@@ -121,7 +125,9 @@ impl Model {
             return retransmitted;
         }
         while self.missing.len() + gap.clone().count() > MAX_MISSING {
-            let Some(key_frame) = self.key_frames.pop_first() else { break };
+            let Some(key_frame) = self.key_frames.pop_first() else {
+                break;
+            };
             self.missing.retain(|missing, _| *missing >= key_frame);
         }
         if self.missing.len() + gap.clone().count() > MAX_MISSING {
@@ -221,7 +227,12 @@ fn a_lossy_link_is_repaired() {
             let mut asked = taken(&mut generator, now);
             asked.extend(round(&mut generator, now));
             let lost = |rng: &mut ChaCha12Rng| rng.random_bool(0.2);
-            answers.extend(asked.into_iter().filter(|_| !lost(&mut rng)).map(|asked| (now + 30 * MS, asked)));
+            answers.extend(
+                asked
+                    .into_iter()
+                    .filter(|_| !lost(&mut rng))
+                    .map(|asked| (now + 30 * MS, asked)),
+            );
             while let Some((_, sequence_number)) = answers.pop_front_if(|(due, _)| *due <= now) {
                 generator.receive(sequence_number, false, true, now);
                 received.insert(sequence_number);

@@ -108,7 +108,7 @@ impl Reported {
         self.cumulative += lost as i64 - self.lost as i64;
         if worst > self.fraction {
             self.fraction = worst;
-            self.cumulative += (u64::from(worst) * delta_expected >> 8) as i64;
+            self.cumulative += ((u64::from(worst) * delta_expected) >> 8) as i64;
         }
         self.lost = lost;
         self.expected = expected;
