@@ -46,6 +46,12 @@ impl FirstNumbers {
         self.first.get(&(receiver.to_owned(), ssrc)).copied()
     }
 
+    /// The first number seen of a stream, whoever got it.
+    pub fn get_at_any(&self, ssrc: u64) -> Option<u16> {
+        let mut known = self.first.iter().filter(|((_, known), _)| *known == ssrc);
+        known.next().map(|(_, first)| *first)
+    }
+
     /// Takes note of a packet received from the worker.
     pub fn received(&mut self, line: &Value) {
         let rtp = &line["rtp"];
@@ -118,13 +124,19 @@ fn replace(line: &mut Value, key: &str, position: impl Fn(usize) -> Option<usize
     }
 }
 
-/// A recorded RTCP packet of a receiver with the sequence numbers of the streams as this worker counts them.
-pub fn translate_feedback(packet: &mut [u8], receiver: &str, recorded: &FirstNumbers, replayed: &FirstNumbers) {
+/// A recorded RTCP packet of a receiver, or of any, with the sequence numbers of the streams as this worker counts them.
+pub fn translate_feedback(
+    packet: &mut [u8],
+    receiver: Option<&str>,
+    recorded: &FirstNumbers,
+    replayed: &FirstNumbers,
+) {
+    let first = |numbers: &FirstNumbers, ssrc: u64| match receiver {
+        Some(receiver) => numbers.get(receiver, ssrc),
+        None => numbers.get_at_any(ssrc),
+    };
     let offset_of = |ssrc: u32| {
-        let (recorded, replayed) = (
-            recorded.get(receiver, ssrc.into())?,
-            replayed.get(receiver, ssrc.into())?,
-        );
+        let (recorded, replayed) = (first(recorded, ssrc.into())?, first(replayed, ssrc.into())?);
         Some(replayed.wrapping_sub(recorded))
     };
     let mut start = 0;
@@ -181,7 +193,7 @@ mod tests {
         recorded.received(&line(1));
         replayed.received(&line(65535));
         let mut nack = [0x81, 205, 0, 3, 0, 0, 0, 1, 0, 0, 0, 7, 0, 3, 0, 0];
-        translate_feedback(&mut nack, "B", &recorded, &replayed);
+        translate_feedback(&mut nack, Some("B"), &recorded, &replayed);
         assert_eq!(nack[12..14], [0, 1]);
     }
 

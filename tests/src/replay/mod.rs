@@ -17,7 +17,7 @@ use crate::frame::{Deframer, MAX_FRAME, encode};
 use crate::normalise::Masks;
 use crate::peers::{TcpPeer, UdpPeer};
 use crate::recording::{Line, Recording, is_output, text};
-use crate::sequence::FirstNumbers;
+use crate::sequence::{FirstNumbers, translate_feedback};
 use crate::session::{Process, Session, State};
 use crate::stun::Credentials;
 use crate::worker_process::{Event, Options, WorkerProcess, binary};
@@ -469,7 +469,7 @@ impl<'a> Replay<'a> {
 
     fn payload_send(&mut self, value: &Value) -> anyhow::Result<()> {
         let index = self.index(value)?;
-        let payload = match value.get("generate") {
+        let mut payload = match value.get("generate") {
             Some(generate) => {
                 let fill = hex::decode(text(generate, "fill"))?;
                 fill.repeat(usize::try_from(generate["count"].as_u64().context("count")?)?)
@@ -477,6 +477,10 @@ impl<'a> Replay<'a> {
             None => hex::decode(text(value, "payload_hex"))?,
         };
         let header = &value["header"];
+        if text(header, "event") == "transport.sendRtcp" && value.get("rtcp").is_some() {
+            // The streams of a direct transport are told by their ssrcs alone.
+            translate_feedback(&mut payload, None, &self.recorded_numbers, &self.replayed_numbers);
+        }
         let header_text = header.as_str().map_or_else(|| header.to_string(), str::to_owned);
         let id = header["id"].as_u64();
         self.session.update(|state| {

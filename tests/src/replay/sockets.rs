@@ -79,7 +79,7 @@ impl Replay<'_> {
         let mut packet = self.packet(value)?;
         let from = text(value, "from");
         if value.get("rtcp").is_some() && value.get("plain_hex").is_none() {
-            translate_feedback(&mut packet, from, &self.recorded_numbers, &self.replayed_numbers);
+            translate_feedback(&mut packet, Some(from), &self.recorded_numbers, &self.replayed_numbers);
         }
         // A transport that could not be created is reported as the difference that it is.
         if let Ok(address) = self.address(text(value, "to")) {

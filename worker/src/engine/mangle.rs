@@ -11,6 +11,7 @@ use super::producer::extension_id;
 use crate::rtp::codec::{PayloadDescriptor, vp8};
 use crate::rtp::extensions::{self, HeaderExtensionKind};
 use crate::rtp::packet::RtpHeader;
+use crate::rtp::retransmission::PacketStore;
 
 /// Bytes of MID that every forwarded packet has room for.
 pub const MID_LENGTH: usize = 8;
@@ -43,6 +44,8 @@ pub struct ForwardedPacket {
     header: [u8; MAX_HEADER],
     header_length: usize,
     mid_offset: usize,
+    /// Whether it has the extensions that only video has.
+    is_video: bool,
     /// Offset of the payload, padding included, in the packet received.
     pub payload_offset: usize,
     /// Bytes of payload and padding.
@@ -86,13 +89,33 @@ pub struct Rewrite {
     pub vp8: Option<vp8::Rewrite>,
     /// Element of the MID extension, header byte included.
     pub mid: [u8; 1 + MID_LENGTH],
+    /// Number among all packets of the consumer's transport, 0 if these are not counted. Of video only.
+    pub wide_sequence_number: u16,
+    /// Whether it is sent for the first time.
+    pub form: Form,
 }
 
-impl Rewrite {
-    /// Bytes by which the packet becomes longer.
-    pub fn growth(&self) -> usize {
-        self.vp8.map_or(0, |vp8| usize::from(vp8.widens()))
-    }
+/// How a packet is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For the first time.
+    First,
+    /// Again, with the same bytes on the wire: an SRTP index must not be used for others.
+    Again {
+        /// The last four of them.
+        tail: [u8; 4],
+    },
+    /// Again, in a stream that repairs others (RFC 4588).
+    Rtx {
+        /// Payload type of that stream.
+        payload_type: u8,
+        /// SSRC of that stream.
+        ssrc: u32,
+        /// Sequence number in that stream.
+        sequence_number: u16,
+        /// Time of sending, 24 bits.
+        abs_send_time: u32,
+    },
 }
 
 /// The MID extension of a consumer: always 8 bytes of room, unused ones are padding; zeros without a MID.
@@ -186,6 +209,7 @@ impl HeaderMangler {
             header: out.bytes,
             header_length: out.length,
             mid_offset,
+            is_video: self.kind == MediaKind::Video,
             payload_offset: header.payload_offset,
             payload_length: header.payload_length + usize::from(header.padding_length),
             padding_length: header.padding_length,
@@ -208,6 +232,11 @@ impl ForwardedPacket {
         self.header_length
     }
 
+    /// Whether it has the extensions that only video has.
+    pub fn is_video(&self) -> bool {
+        self.is_video
+    }
+
     /// Bytes of the whole packet before encryption, if its payload goes out as it came.
     pub fn size(&self) -> usize {
         self.header_length + self.payload_length
@@ -216,6 +245,15 @@ impl ForwardedPacket {
     /// Whether there is nothing but padding in it.
     pub fn is_padding(&self) -> bool {
         self.payload_length <= usize::from(self.padding_length)
+    }
+
+    /// Bytes of the whole packet before encryption, as a consumer sends it.
+    pub fn size_as(&self, rewrite: &Rewrite) -> usize {
+        let grown = self.size() + rewrite.vp8.map_or(0, |vp8| usize::from(vp8.widens()));
+        match rewrite.form {
+            Form::First | Form::Again { .. } => grown,
+            Form::Rtx { .. } => grown + 2 - usize::from(self.padding_length),
+        }
     }
 
     /// Appends the packet as one consumer sends it; `received` is the packet that came in.
@@ -227,19 +265,101 @@ impl ForwardedPacket {
                 field.copy_from_slice(bytes);
             }
         };
-        patch(1, &[self.payload_type | u8::from(rewrite.marker) << 7]);
-        patch(2, &rewrite.sequence_number.to_be_bytes());
+        let (payload_type, ssrc, sequence_number) = match rewrite.form {
+            Form::First | Form::Again { .. } => (self.payload_type, rewrite.ssrc, rewrite.sequence_number),
+            Form::Rtx {
+                payload_type,
+                ssrc,
+                sequence_number,
+                ..
+            } => (payload_type, ssrc, sequence_number),
+        };
+        patch(1, &[payload_type | u8::from(rewrite.marker) << 7]);
+        patch(2, &sequence_number.to_be_bytes());
         patch(4, &rewrite.timestamp.to_be_bytes());
-        patch(8, &rewrite.ssrc.to_be_bytes());
+        patch(8, &ssrc.to_be_bytes());
         patch(self.mid_offset, &rewrite.mid);
-        let payload = received.get(self.payload_offset..self.payload_offset + self.payload_length);
+        if self.is_video {
+            patch(self.mid_offset + WIDE_OFFSET, &rewrite.wide_sequence_number.to_be_bytes());
+        }
+        let mut length = self.payload_length;
+        if let Form::Rtx { abs_send_time, .. } = rewrite.form {
+            if self.is_video {
+                let [_, time @ ..] = abs_send_time.to_be_bytes();
+                patch(self.mid_offset + TIME_OFFSET, &time);
+            }
+            // Without padding.
+            let first = self.header.first().copied().unwrap_or_default();
+            patch(0, &[first & !0x20]);
+            length -= usize::from(self.padding_length);
+            out.extend_from_slice(&rewrite.sequence_number.to_be_bytes());
+        }
+        let payload = received.get(self.payload_offset..self.payload_offset + length);
         let payload = payload.unwrap_or_default();
         match &rewrite.vp8 {
             Some(vp8) => vp8.write(payload, out),
             None => out.extend_from_slice(payload),
         }
     }
+
+    /// Keeps the packet for those who will ask for it again; `received` is the packet that came in. Returns its number.
+    pub fn store(&self, received: &[u8], store: &mut PacketStore<StoredHeader>, now: u64) -> Option<u32> {
+        let header = self.header.get(..self.header_length)?;
+        let payload = received.get(self.payload_offset..self.payload_offset + self.payload_length)?;
+        let facts = StoredHeader {
+            length: self.header_length as u8,
+            mid_offset: self.mid_offset as u8,
+            padding_length: self.padding_length,
+            payload_type: self.payload_type,
+            is_video: self.is_video,
+        };
+        store.add(header, payload, facts, now)
+    }
+
+    /// A packet from a store; `bytes` take the place of the packet that came in.
+    pub fn restore(bytes: &[u8], facts: StoredHeader) -> Option<Self> {
+        let header_length = usize::from(facts.length);
+        let mut header = [0; MAX_HEADER];
+        header
+            .get_mut(..header_length)?
+            .copy_from_slice(bytes.get(..header_length)?);
+        Some(Self {
+            header,
+            header_length,
+            mid_offset: facts.mid_offset.into(),
+            is_video: facts.is_video,
+            payload_offset: header_length,
+            payload_length: bytes.len() - header_length,
+            padding_length: facts.padding_length,
+            encoding: 0,
+            mapped_ssrc: 0,
+            payload_type: facts.payload_type,
+            sequence_number: 0,
+            timestamp: 0,
+            marker: false,
+            is_key_frame: false,
+            descriptor: PayloadDescriptor::default(),
+            key_frame_needed: false,
+        })
+    }
 }
+
+/// Where the values of abs-send-time and transport-wide-cc are from the MID on, in video.
+const TIME_OFFSET: usize = 1 + MID_LENGTH + 1;
+const WIDE_OFFSET: usize = TIME_OFFSET + 3 + 1;
+
+/// What has to be known of a header besides its bytes to write it again.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredHeader {
+    length: u8,
+    mid_offset: u8,
+    padding_length: u8,
+    payload_type: u8,
+    is_video: bool,
+}
+
+/// The longest header fits [`StoredHeader`].
+const _: () = assert!(MAX_HEADER <= u8::MAX as usize);
 
 /// A header under construction.
 struct Writer {
@@ -299,6 +419,8 @@ mod tests {
             marker: true,
             vp8: None,
             mid: mid_element(Some("5")),
+            wide_sequence_number: 0,
+            form: Form::First,
         };
         let mut out = Vec::new();
         packet.write(&rewrite, &sent, &mut out);

@@ -12,13 +12,21 @@ use channel_proto::rtp_parameters::{
 use smallvec::SmallVec;
 
 use super::keys::{ConsumerKey, TransportKey};
-use super::mangle::{ForwardedPacket, HeaderMangler};
+use super::mangle::{ForwardedPacket, HeaderMangler, StoredHeader};
 use super::trace::TraceEvents;
 use crate::rtp::codec::PayloadDescriptor;
 use crate::rtp::extensions::HeaderExtensionKind;
 use crate::rtp::key_frame::KeyFrameRequests;
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::recv_stream::RecvStream;
+use crate::rtp::retransmission::PacketStore;
+
+/// How long packets are kept for those who ask for them again, in microseconds.
+const VIDEO_AGE: u64 = 2_000_000;
+const AUDIO_AGE: u64 = 1_000_000;
+/// How many bytes of them: at these ages 16 and 2 Mbit/s.
+const VIDEO_BYTES: usize = 4 << 20;
+const AUDIO_BYTES: usize = 256 << 10;
 
 /// A source of media inside a router.
 #[derive(Debug)]
@@ -47,6 +55,8 @@ pub struct Producer {
     pub key_frame_wake: Option<u64>,
     /// When the timers will look at missing packets.
     pub nack_wake: Option<u64>,
+    /// Packets of all its streams, for consumers whose peers ask for them again.
+    store: Option<Box<PacketStore<StoredHeader>>>,
     rtp_mapping: RtpMapping,
     /// Streams by encoding index, as far as packets have come.
     streams: SmallVec<[Option<RecvStream>; 1]>,
@@ -133,6 +143,7 @@ impl Producer {
             inactivity_armed: false,
             key_frame_wake: None,
             nack_wake: None,
+            store: None,
             mangler,
             video_orientation: None,
         }
@@ -331,6 +342,36 @@ impl Producer {
             ] => is_rtx(0),
             _ => None,
         }
+    }
+
+    /// Keeps a packet that is to be forwarded; `received` is the packet that came in. Returns its number.
+    pub fn store(&mut self, packet: &ForwardedPacket, received: &[u8], now: u64) -> Option<u32> {
+        let kind = self.kind;
+        let store = self.store.get_or_insert_with(|| {
+            Box::new(match kind {
+                MediaKind::Audio => PacketStore::new(AUDIO_AGE, AUDIO_BYTES),
+                MediaKind::Video => PacketStore::new(VIDEO_AGE, VIDEO_BYTES),
+            })
+        });
+        packet.store(received, store, now)
+    }
+
+    /// Forgets all packets, since nobody can ask for them.
+    pub fn clear_store(&mut self) {
+        if let Some(store) = &mut self.store {
+            store.clear();
+        }
+    }
+
+    /// Number of the oldest packet that is kept.
+    pub fn oldest_stored(&self) -> u32 {
+        self.store.as_ref().map_or(0, |store| store.oldest())
+    }
+
+    /// A packet that is kept, and the bytes that take the place of the packet that came in.
+    pub fn stored(&self, number: u32, now: u64) -> Option<(ForwardedPacket, &[u8])> {
+        let (bytes, facts) = self.store.as_ref()?.get(number, now)?;
+        Some((ForwardedPacket::restore(bytes, facts)?, bytes))
     }
 
     /// Whether a NACK may be due, or its timer is not set though it should be.

@@ -22,8 +22,10 @@ use super::timers::Wake;
 use super::transport::Transport;
 use super::transport::plain::Source;
 use crate::rtcp;
+use crate::rtp::codec::vp8;
 use crate::rtp::packet::{RtpHeader, is_rtcp, is_rtp};
 use crate::rtp::recv_stream::RecvStream;
+use crate::rtp::retransmission::SentPacket;
 
 /// How often spatial layers are looked at for whether they carry something, in microseconds.
 const SPATIAL_LAYERS_CHECK: u64 = 1_500_000;
@@ -54,6 +56,8 @@ pub struct Pending {
     /// Which datagram of the batch it came in.
     datagram: usize,
     packet: ForwardedPacket,
+    /// Its number among the packets that its producer keeps.
+    stored: Option<u32>,
 }
 
 impl Router {
@@ -247,6 +251,7 @@ impl Router {
                 producer: producer_key,
                 datagram: index,
                 packet: forwarded,
+                stored: None,
             });
         }
     }
@@ -264,7 +269,8 @@ impl Router {
         // Unstable, since a stable sort may allocate; the datagram keeps the order.
         batch.sort_unstable_by_key(|pending| (pending.producer, pending.datagram));
         let mut wanted: SmallVec<[(ProducerKey, usize); 4]> = SmallVec::new();
-        for burst in batch.chunk_by(|one, other| one.producer == other.producer) {
+        for burst in batch.chunk_by_mut(|one, other| one.producer == other.producer) {
+            self.keep(burst, &datagram, context.now);
             let Some(producer) = burst.first().and_then(|first| self.producers.get(first.producer)) else {
                 continue;
             };
@@ -278,23 +284,37 @@ impl Router {
                 for Pending {
                     packet,
                     datagram: index,
+                    stored,
                     ..
-                } in burst
+                } in &*burst
                 {
                     let now = context.now;
                     let Some(rewrite) = consumer.forward(packet, producer, now, context.outbox) else {
                         continue;
                     };
                     let received = datagram(*index);
-                    let Some(size) = transport.send_rtp(&consumer.id, packet, &rewrite, received, now, context.outbox)
-                    else {
+                    let repeated = consumer.streams.get(rewrite.stream);
+                    if repeated.is_some_and(|stream| stream.has_sent(rewrite.sequence_number)) {
                         continue;
-                    };
+                    }
+                    let sent = transport.send_rtp(&consumer.id, packet, &rewrite, received, now, context.outbox);
+                    let Some(sent) = sent else { continue };
                     if let Some(stream) = consumer.streams.get_mut(rewrite.stream) {
-                        stream.sent(rewrite.timestamp, size, now);
+                        stream.sent(rewrite.timestamp, sent.size, now);
+                        if let Some(stored) = stored {
+                            let sent = SentPacket {
+                                packet: *stored,
+                                timestamp: rewrite.timestamp,
+                                marker: rewrite.marker,
+                                vp8: rewrite.vp8.map(vp8::Rewrite::to_stored),
+                                wide_sequence_number: sent.wide_sequence_number,
+                                tag: u32::from_be_bytes(sent.tail),
+                            };
+                            stream.remember(rewrite.sequence_number, sent, producer.oldest_stored());
+                        }
                     }
                     if consumer.trace.any() {
-                        let info = consumer.packet_info(packet, &rewrite, size);
+                        let info = consumer.packet_info(packet, &rewrite, &sent);
                         if let Some(event) = consumer.trace.packet(info, TraceDirection::Out, now) {
                             context.outbox.notify(&consumer.id, event);
                         }
@@ -310,6 +330,21 @@ impl Router {
         }
         for (producer, encoding) in wanted {
             self.request_key_frames(producer, &[encoding], None, context);
+        }
+    }
+
+    /// Keeps the packets of a burst of one producer, if any of those who get them can ask for them again.
+    fn keep<'a>(&mut self, burst: &mut [Pending], datagram: &impl Fn(usize) -> &'a [u8], now: u64) {
+        let Some(producer) = burst.first().and_then(|first| self.producers.get_mut(first.producer)) else {
+            return;
+        };
+        let mut consumers = producer.consumers.iter().filter_map(|key| self.consumers.get(*key));
+        if consumers.any(|consumer| consumer.active && consumer.can_repair()) {
+            for pending in burst {
+                pending.stored = producer.store(&pending.packet, datagram(pending.datagram), now);
+            }
+        } else {
+            producer.clear_store();
         }
     }
 

@@ -12,6 +12,7 @@ pub mod nack;
 pub mod packet;
 pub mod rate;
 pub mod recv_stream;
+pub mod retransmission;
 pub mod score;
 pub mod send_stream;
 pub mod sequence;

@@ -5,6 +5,7 @@ use channel_proto::rtp_parameters::MediaKind;
 
 use crate::rtcp::ReportBlock;
 use crate::rtp::rate::RateCounter;
+use crate::rtp::retransmission::{ResendBudget, SentHistory, SentPacket};
 use crate::rtp::score::{Score, evaluate_sent};
 
 /// A sent stream.
@@ -20,44 +21,135 @@ pub struct SendStream {
     pub pli_count: u64,
     /// Key frame requests by FIR.
     pub fir_count: u64,
+    /// Requests for packets that came.
+    pub nack_count: u64,
+    /// Packets that they asked for.
+    pub nack_packet_count: u64,
+    /// What was sent, if the receiver can ask for it again.
+    history: Option<Box<SentHistory>>,
+    budget: ResendBudget,
+    /// Sequence number of the next retransmission.
+    rtx_sequence: u16,
+    retransmitted: u64,
+    repaired: u64,
     rate: RateCounter,
     score: Score,
     max_timestamp: Option<(u32, u64)>,
     packets_lost: i32,
     fraction_lost: u8,
-    packets_at_report: u64,
-    lost_at_report: i32,
+    at_report: AtReport,
     round_trip_time: Option<f32>,
 }
 
+/// Figures at the last report of the receiver.
+#[derive(Debug, Default, Clone, Copy)]
+struct AtReport {
+    packets: u64,
+    lost: i32,
+    repaired: u64,
+    retransmitted: u64,
+}
+
+/// Least pause between two repetitions of a packet in microseconds, however short a receiver makes the round trip look.
+const LEAST_PAUSE: u64 = 20_000;
+/// The pause while the round-trip time is not known.
+const DEFAULT_PAUSE: u64 = 100_000;
+
+/// A packet that is to be sent again.
+#[derive(Debug, Clone, Copy)]
+pub struct Repetition {
+    /// How it was sent.
+    pub sent: SentPacket,
+    /// Sequence number in the stream that repairs, if there is one.
+    pub rtx: Option<u16>,
+}
+
 impl SendStream {
-    /// A stream that has not sent anything.
-    pub fn new(params: RtpStreamParams, rtx: Option<RtxStreamParams>) -> Self {
+    /// A stream that has not sent anything; `rtx_sequence` is where the numbers of its retransmission stream start.
+    pub fn new(params: RtpStreamParams, rtx: Option<RtxStreamParams>, rtx_sequence: u16) -> Self {
         let kind = if params.mime_type.starts_with("audio/") {
             MediaKind::Audio
         } else {
             MediaKind::Video
         };
+        // Without a stream for repetitions these go out as they first did.
+        let history = params.use_nack.then(|| Box::new(SentHistory::new(rtx.is_none())));
         Self {
             params,
             rtx,
             kind,
             pli_count: 0,
             fir_count: 0,
+            nack_count: 0,
+            nack_packet_count: 0,
+            history,
+            budget: ResendBudget::default(),
+            rtx_sequence,
+            retransmitted: 0,
+            repaired: 0,
             rate: RateCounter::new(2500, 100),
             score: Score::new(10),
             max_timestamp: None,
             packets_lost: 0,
             fraction_lost: 0,
-            packets_at_report: 0,
-            lost_at_report: 0,
+            at_report: AtReport::default(),
             round_trip_time: None,
+        }
+    }
+
+    /// Whether packets are to be kept for it.
+    pub fn can_repair(&self) -> bool {
+        self.history.is_some()
+    }
+
+    /// Whether this sequence number has been sent: a packet that came twice.
+    pub fn has_sent(&self, sequence_number: u16) -> bool {
+        self.history
+            .as_ref()
+            .is_some_and(|history| history.contains(sequence_number))
+    }
+
+    /// Remembers a packet that was sent. `oldest` is the oldest packet that is kept.
+    pub fn remember(&mut self, sequence_number: u16, sent: SentPacket, oldest: u32) {
+        if let Some(history) = &mut self.history {
+            history.add(sequence_number, sent, oldest);
+        }
+    }
+
+    /// A packet to send again, if there is reason to.
+    pub fn find(&self, sequence_number: u16, now: u64) -> Option<Repetition> {
+        let pause = match self.round_trip_time {
+            Some(milliseconds) => ((milliseconds * 1000.0) as u64).max(LEAST_PAUSE),
+            None => DEFAULT_PAUSE,
+        };
+        Some(Repetition {
+            sent: self.history.as_ref()?.find(sequence_number, pause, now)?,
+            rtx: self.rtx.as_ref().map(|_| self.rtx_sequence),
+        })
+    }
+
+    /// Whether the receiver may cause so many bytes to be sent again; if so, they are counted.
+    pub fn may_repeat(&mut self, bytes: usize) -> bool {
+        self.budget.spend(bytes)
+    }
+
+    /// Counts a packet that was sent again.
+    pub fn repeated(&mut self, sequence_number: u16, now: u64) {
+        self.retransmitted += 1;
+        if self.rtx.is_some() {
+            self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
+        }
+        if let Some(history) = &mut self.history
+            && history.resent(sequence_number, now)
+        {
+            self.repaired += 1;
         }
     }
 
     /// Counts a packet that was sent.
     pub fn sent(&mut self, timestamp: u32, size: usize, now: u64) {
         self.rate.update(now, size);
+        self.budget.earn(size);
         let newest = self
             .max_timestamp
             .is_none_or(|(max, _)| timestamp.wrapping_sub(max) < 0x8000_0000);
@@ -110,11 +202,20 @@ impl SendStream {
         }
         self.packets_lost = block.cumulative_lost;
         self.fraction_lost = block.fraction_lost;
-        let sent = self.rate.packets().saturating_sub(self.packets_at_report);
-        let lost = block.cumulative_lost.saturating_sub(self.lost_at_report).max(0) as u64;
-        self.packets_at_report = self.rate.packets();
-        self.lost_at_report = block.cumulative_lost;
-        self.score.push(evaluate_sent(sent, lost, 0, 0))
+        let before = self.at_report;
+        self.at_report = AtReport {
+            packets: self.rate.packets(),
+            lost: block.cumulative_lost,
+            repaired: self.repaired,
+            retransmitted: self.retransmitted,
+        };
+        let lost = block.cumulative_lost.saturating_sub(before.lost).max(0) as u64;
+        self.score.push(evaluate_sent(
+            self.at_report.packets.saturating_sub(before.packets),
+            lost,
+            self.at_report.repaired.saturating_sub(before.repaired),
+            self.at_report.retransmitted.saturating_sub(before.retransmitted),
+        ))
     }
 
     /// As dumped.
@@ -138,10 +239,10 @@ impl SendStream {
             packets_lost: self.packets_lost.max(0) as u32,
             fraction_lost: self.fraction_lost,
             packets_discarded: 0,
-            packets_retransmitted: 0,
-            packets_repaired: 0,
-            nack_count: 0,
-            nack_packet_count: 0,
+            packets_retransmitted: self.retransmitted,
+            packets_repaired: self.repaired,
+            nack_count: self.nack_count,
+            nack_packet_count: self.nack_packet_count,
             pli_count: self.pli_count,
             fir_count: self.fir_count,
             score: self.score.value(),

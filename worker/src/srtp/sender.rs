@@ -52,7 +52,7 @@ impl SrtpSender {
     /// header with CSRCs and extensions. What comes before `start` is left alone. After an error the packet must not
     /// be sent.
     ///
-    /// A sequence number of an SSRC can be protected once.
+    /// A sequence number of an SSRC can be protected once; [`protect_rtp_again`](Self::protect_rtp_again) repeats it.
     pub fn protect_rtp(&mut self, buffer: &mut Vec<u8>, start: usize, header_len: usize) -> Result<(), SrtpError> {
         let packet = buffer.get(start..).ok_or(SrtpError::TooShort)?;
         let length = check_length(packet.len(), RTP_HEADER)?;
@@ -61,6 +61,38 @@ impl SrtpSender {
         let (ssrc, sequence) = rtp_ids(packet)?;
         let index = self.claim(ssrc, sequence)?;
         self.keys.rtp.seal_rtp(buffer, start, header_len, ssrc, index)
+    }
+
+    /// Protects a packet that has been protected before, for a receiver that did not get it. It must have the same bytes
+    /// as then, and so the same at the end: those `tail` tells. After an error it must not be sent; that happens too if
+    /// its bytes turn out to be others, or its index is not one of the last used.
+    pub fn protect_rtp_again(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        start: usize,
+        header_len: usize,
+        tail: [u8; 4],
+    ) -> Result<(), SrtpError> {
+        let packet = buffer.get(start..).ok_or(SrtpError::TooShort)?;
+        let length = check_length(packet.len(), RTP_HEADER)?;
+        check_length(length + self.rtp_overhead(), 0)?;
+        check_header(header_len, length)?;
+        let (ssrc, sequence) = rtp_ids(packet)?;
+        let stream = self.streams.get(&ssrc).ok_or(SrtpError::IndexSpent)?;
+        let highest = stream.used.highest();
+        let index = estimate(Some(highest), sequence).ok_or(SrtpError::KeyExhausted)?;
+        let recent = index >= stream.floor && index <= highest && highest - index < replay::WINDOW;
+        // Whoever accepts the index has not seen it.
+        if !recent || stream.used.accepts(index) {
+            return Err(SrtpError::IndexSpent);
+        }
+        self.keys.rtp.seal_rtp(buffer, start, header_len, ssrc, index)?;
+        // The tag authenticates every byte, header included: equal tags, equal packets.
+        if buffer.last_chunk::<4>() == Some(&tail) {
+            Ok(())
+        } else {
+            Err(SrtpError::IndexSpent)
+        }
     }
 
     /// Encrypts the (compound) RTCP packet `buffer[start..]` in place and appends index and tag. After an error the

@@ -37,7 +37,7 @@ impl Consumer {
         };
         let mut streams = SmallVec::new();
         for (index, encoding) in parameters.encodings.iter().take(count).enumerate() {
-            streams.push(stream(index, encoding, &parameters)?);
+            streams.push(stream(index, encoding, &parameters, first_sequence())?);
         }
         let Some(params) = streams.first().map(|stream: &SendStream| &stream.params) else {
             return Err(no_media_codec());
@@ -132,7 +132,12 @@ fn policy(
 }
 
 /// The stream that an encoding describes.
-fn stream(index: usize, encoding: &RtpEncodingParameters, parameters: &RtpParameters) -> Result<SendStream, Failure> {
+fn stream(
+    index: usize,
+    encoding: &RtpEncodingParameters,
+    parameters: &RtpParameters,
+    rtx_sequence: u16,
+) -> Result<SendStream, Failure> {
     let codec = media_codec(parameters, encoding).ok_or_else(no_media_codec)?;
     let cname = parameters.rtcp.as_ref().and_then(|rtcp| rtcp.cname.clone());
     let ssrc = encoding.ssrc.unwrap_or_default();
@@ -153,5 +158,5 @@ fn stream(index: usize, encoding: &RtpEncodingParameters, parameters: &RtpParame
         params.rtx_ssrc = Some(rtx.ssrc);
         params.rtx_payload_type = Some(rtx.payload_type);
     }
-    Ok(SendStream::new(params, rtx))
+    Ok(SendStream::new(params, rtx, rtx_sequence))
 }

@@ -16,11 +16,14 @@ use channel_proto::rtp_parameters::{ConsumerLayers, ConsumerType, MediaKind, Rtp
 use smallvec::SmallVec;
 
 use super::keys::{ProducerKey, TransportKey};
-use super::mangle::{ForwardedPacket, MID_LENGTH, Rewrite};
+use super::mangle::{Form, ForwardedPacket, MID_LENGTH, Rewrite};
 use super::outbox::Outbox;
 use super::producer::Producer;
 use super::trace::TraceEvents;
-use crate::rtp::send_stream::SendStream;
+use super::transport::outgoing::Sent;
+use crate::rtp::codec::vp8;
+use crate::rtp::extensions::abs_send_time;
+use crate::rtp::send_stream::{Repetition, SendStream};
 use decisions::{Decisions, Why};
 use layers::{Layers, Outcome, Retargeted, StreamFacts, numbers, preferred};
 use simple::Simple;
@@ -158,6 +161,8 @@ impl Consumer {
             marker: packet.marker,
             vp8: None,
             mid: self.mid,
+            wide_sequence_number: 0,
+            form: Form::First,
         })
     }
 
@@ -178,27 +183,68 @@ impl Consumer {
         self.wanted_key_frame.take()
     }
 
-    /// What a trace tells of a packet that was sent with so many bytes.
-    pub fn packet_info(&self, packet: &ForwardedPacket, rewrite: &Rewrite, size: usize) -> PacketInfo {
-        let payload = packet.payload_length - usize::from(packet.padding_length) + rewrite.growth();
+    /// What a trace tells of a packet that was sent.
+    pub fn packet_info(&self, packet: &ForwardedPacket, rewrite: &Rewrite, sent: &Sent) -> PacketInfo {
+        let (payload_type, ssrc, sequence_number, padding) = match rewrite.form {
+            Form::First | Form::Again { .. } => (
+                packet.payload_type,
+                rewrite.ssrc,
+                rewrite.sequence_number,
+                usize::from(packet.padding_length),
+            ),
+            Form::Rtx {
+                payload_type,
+                ssrc,
+                sequence_number,
+                ..
+            } => (payload_type, ssrc, sequence_number, 0),
+        };
         PacketInfo {
-            payload_type: packet.payload_type,
-            sequence_number: rewrite.sequence_number,
+            payload_type,
+            sequence_number,
             timestamp: rewrite.timestamp,
             marker: rewrite.marker,
-            ssrc: rewrite.ssrc,
+            ssrc,
             is_key_frame: packet.is_key_frame,
-            size: size as u64,
-            payload_size: payload as u64,
+            size: sent.size as u64,
+            payload_size: (sent.size - packet.header_length() - padding) as u64,
             spatial_layer: packet.descriptor.spatial_layer,
             temporal_layer: packet.descriptor.temporal_layer,
             mid: self.rtp_parameters.mid.clone(),
             rid: None,
             rrid: None,
             // Video has room for one; what is not stamped on the way out stays 0.
-            wide_sequence_number: (self.kind == MediaKind::Video).then_some(0),
-            is_rtx: false,
+            wide_sequence_number: packet.is_video().then_some(sent.wide_sequence_number),
+            is_rtx: matches!(rewrite.form, Form::Rtx { .. }),
         }
+    }
+
+    /// How a packet is sent again.
+    pub fn repeat(&self, stream: usize, sequence_number: u16, repetition: &Repetition, now: u64) -> Option<Rewrite> {
+        let SendStream { params, rtx, .. } = self.streams.get(stream)?;
+        let sent = &repetition.sent;
+        let form = match rtx.as_ref().zip(repetition.rtx) {
+            Some((rtx, sequence_number)) => Form::Rtx {
+                payload_type: rtx.payload_type,
+                ssrc: rtx.ssrc,
+                sequence_number,
+                abs_send_time: abs_send_time(now),
+            },
+            None => Form::Again {
+                tail: sent.tag.to_be_bytes(),
+            },
+        };
+        Some(Rewrite {
+            stream,
+            ssrc: params.ssrc,
+            sequence_number,
+            timestamp: sent.timestamp,
+            marker: sent.marker,
+            vp8: sent.vp8.map(vp8::Rewrite::from_stored),
+            mid: self.mid,
+            wide_sequence_number: sent.wide_sequence_number,
+            form,
+        })
     }
 
     /// Its SSRCs, each with that of its retransmission.
@@ -255,6 +301,11 @@ impl Consumer {
     /// Whether it chooses among layers.
     pub fn is_layered(&self) -> bool {
         matches!(self.policy, Policy::Simulcast(_) | Policy::Svc(_))
+    }
+
+    /// Whether its peer can ask for packets again.
+    pub fn can_repair(&self) -> bool {
+        self.streams.iter().any(SendStream::can_repair)
     }
 
     /// Whether it sends everything to another router.

@@ -1,9 +1,10 @@
 //! A transport: how packets of one peer come in and go out.
 //!
 //! This file holds what all kinds share; [`plain`], [`pipe`] and [`direct`] are kinds, [`reports`] is periodic RTCP,
-//! [`repair`] asks for missing packets.
+//! [`repair`] asks for missing packets and answers those who do.
 
 pub mod direct;
+pub mod outgoing;
 pub mod pipe;
 pub mod plain;
 pub mod repair;
@@ -18,7 +19,7 @@ use hashbrown::HashMap;
 
 use super::keys::{ConsumerKey, ProducerKey};
 use super::listener::RtpListener;
-use super::mangle::{ForwardedPacket, Rewrite};
+use super::mangle::{Form, ForwardedPacket, Rewrite};
 use super::outbox::Outbox;
 use super::producer::{PacketNames, extension_id};
 use super::router::Router;
@@ -27,6 +28,7 @@ use crate::rtp::extensions::{self, HeaderExtensionKind};
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::rate::RateCounter;
 use direct::Direct;
+use outgoing::{Sent, write_packet};
 use pipe::Pipe;
 use plain::Plain;
 
@@ -60,6 +62,8 @@ pub struct Transport {
     /// Reference time of the peer (middle 32 bits) and when it came, for the answer to it.
     pub peer_reference_time: Option<(u32, u64)>,
     recv_extensions: RecvRtpHeaderExtensions,
+    /// Number of the next video packet, if the peer tells which of them arrive.
+    wide_sequence: Option<u16>,
 }
 
 /// Kinds of transports.
@@ -145,6 +149,7 @@ impl Transport {
             reporting: false,
             peer_reference_time: None,
             recv_extensions: RecvRtpHeaderExtensions::default(),
+            wide_sequence: None,
         }
     }
 
@@ -187,7 +192,7 @@ impl Transport {
         extensions::transport_wide_cc(value)
     }
 
-    /// Sends a packet of a consumer; returns the bytes of it, before encryption, or None if it did not leave.
+    /// Sends a packet of a consumer. None: it did not leave.
     pub fn send_rtp(
         &mut self,
         consumer_id: &str,
@@ -196,21 +201,31 @@ impl Transport {
         received: &[u8],
         now: u64,
         outbox: &mut Outbox,
-    ) -> Option<usize> {
-        let size = match &mut self.kind {
-            Kind::Plain(plain) => plain.send_rtp(packet, rewrite, received, outbox)?,
-            Kind::Pipe(pipe) => pipe.plain.send_rtp(packet, rewrite, received, outbox)?,
+    ) -> Option<Sent> {
+        let mut rewrite = *rewrite;
+        let counted = self.wide_sequence.filter(|_| packet.is_video());
+        if let (Some(next), Form::First | Form::Rtx { .. }) = (counted, rewrite.form) {
+            rewrite.wide_sequence_number = next;
+        }
+        let sent = match &mut self.kind {
+            Kind::Plain(plain) => plain.send_rtp(packet, &rewrite, received, outbox)?,
+            Kind::Pipe(pipe) => pipe.plain.send_rtp(packet, &rewrite, received, outbox)?,
             Kind::Direct(_) => {
-                let mut bytes = Vec::with_capacity(packet.size());
-                packet.write(rewrite, received, &mut bytes);
+                let mut bytes = Vec::with_capacity(packet.size_as(&rewrite));
+                let sent = write_packet(packet, &rewrite, received, None, &mut bytes).ok()?;
                 outbox.notify_payload(consumer_id, PayloadEvent::Rtp, &bytes);
-                bytes.len()
+                sent
             }
         };
-        self.traffic.sent.update(now, size);
-        let plain_size = packet.size() + rewrite.growth();
-        self.traffic.rtp_sent.update(now, plain_size);
-        Some(plain_size)
+        self.traffic.sent.update(now, sent.wire_size);
+        match rewrite.form {
+            Form::First => self.traffic.rtp_sent.update(now, sent.size),
+            Form::Again { .. } | Form::Rtx { .. } => self.traffic.rtx_sent.update(now, sent.size),
+        }
+        if counted.is_some() && !matches!(rewrite.form, Form::Again { .. }) {
+            self.wide_sequence = counted.map(|number| number.wrapping_add(1));
+        }
+        Some(sent)
     }
 
     /// Sends an RTCP packet.

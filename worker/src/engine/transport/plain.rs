@@ -10,6 +10,7 @@ use channel_proto::srtp_parameters::{SrtpCryptoSuite, SrtpParameters};
 use channel_proto::transport_parameters::{ListenIp, Protocol, TransportTuple};
 use rand::RngCore;
 
+use super::outgoing::{Sent, write_packet};
 use crate::engine::mangle::{ForwardedPacket, Rewrite};
 use crate::engine::outbox::Outbox;
 use crate::engine::ports::{Ports, SocketId};
@@ -291,26 +292,23 @@ impl Plain {
         }
     }
 
-    /// Sends a packet of a consumer; returns its size on the wire.
+    /// Sends a packet of a consumer. None: it did not leave.
     pub fn send_rtp(
         &mut self,
         packet: &ForwardedPacket,
         rewrite: &Rewrite,
         received: &[u8],
         outbox: &mut Outbox,
-    ) -> Option<usize> {
+    ) -> Option<Sent> {
         let destination = self.remote?;
         let (buffer, start) = outbox.begin();
-        packet.write(rewrite, received, buffer);
-        if let Some(srtp) = &mut self.srtp
-            && srtp.sender.protect_rtp(buffer, start, packet.header_length()).is_err()
-        {
+        let srtp = self.srtp.as_mut().map(|srtp| &mut srtp.sender);
+        let Ok(sent) = write_packet(packet, rewrite, received, srtp, buffer) else {
             outbox.abandon(start);
             return None;
-        }
-        let size = buffer.len() - start;
+        };
         outbox.commit(start, self.local.socket, destination);
-        Some(size)
+        Some(sent)
     }
 
     /// Sends an RTCP packet; returns its size on the wire.

@@ -1,12 +1,12 @@
-//! Asking senders for packets that are missing.
+//! Asking senders for packets that are missing, and sending packets again to receivers that ask.
 
 use channel_proto::event::TraceDirection;
 
 use super::super::Context;
-use super::super::keys::ProducerKey;
+use super::super::keys::{ProducerKey, TransportKey};
 use super::super::router::Router;
 use super::super::timers::Wake;
-use crate::rtcp::{self, MAX_COMPOUND};
+use crate::rtcp::{self, MAX_COMPOUND, NackItems};
 
 impl Router {
     /// Asks for packets of a producer that turned out to be missing, and plans to ask again.
@@ -84,4 +84,67 @@ impl Router {
             self.send_key_frame_request(key, ssrc, context);
         }
     }
+
+    /// A receiver asks for packets of a consumer again.
+    pub(super) fn packets_requested(
+        &mut self,
+        key: TransportKey,
+        ssrc: u32,
+        items: NackItems<'_>,
+        context: &mut Context<'_>,
+    ) {
+        let now = context.now;
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        let Some(consumer) = transport.ssrcs.get(&ssrc).and_then(|key| self.consumers.get_mut(*key)) else {
+            return;
+        };
+        let Some(index) = consumer.streams.iter().position(|stream| stream.params.ssrc == ssrc) else {
+            return;
+        };
+        if let Some(stream) = consumer.streams.get_mut(index) {
+            stream.nack_count += 1;
+            stream.nack_packet_count += items.packets();
+        }
+        if let Some(event) = consumer.trace.nack(TraceDirection::In, now) {
+            context.outbox.notify(&consumer.id, event);
+        }
+        let Some(producer) = self.producers.get(consumer.producer).filter(|_| consumer.active) else {
+            return;
+        };
+        for sequence_number in items.flat_map(requested) {
+            let Some(stream) = consumer.streams.get_mut(index) else { return };
+            let Some(repetition) = stream.find(sequence_number, now) else {
+                continue;
+            };
+            let Some((packet, bytes)) = producer.stored(repetition.sent.packet, now) else {
+                continue;
+            };
+            if !stream.may_repeat(packet.size()) {
+                return;
+            }
+            let Some(rewrite) = consumer.repeat(index, sequence_number, &repetition, now) else {
+                continue;
+            };
+            let sent = transport.send_rtp(&consumer.id, &packet, &rewrite, bytes, now, context.outbox);
+            let Some(sent) = sent else { continue };
+            if let Some(stream) = consumer.streams.get_mut(index) {
+                stream.repeated(sequence_number, now);
+            }
+            if consumer.trace.any() {
+                let info = consumer.packet_info(&packet, &rewrite, &sent);
+                if let Some(event) = consumer.trace.packet(info, TraceDirection::Out, now) {
+                    context.outbox.notify(&consumer.id, event);
+                }
+            }
+            context.outbox.flush_if_full(context.ports);
+        }
+    }
+}
+
+/// The sequence numbers that one item of a NACK asks for.
+fn requested((first, bitmap): (u16, u16)) -> impl Iterator<Item = u16> {
+    let following = (0..16_u16).filter(move |bit| bitmap & 1 << bit != 0);
+    std::iter::once(first).chain(following.map(move |bit| first.wrapping_add(bit + 1)))
 }

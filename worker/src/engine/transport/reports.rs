@@ -135,8 +135,8 @@ impl Router {
                         }
                     }
                 }
-                RtcpPacket::Nack { .. }
-                | RtcpPacket::TransportFeedback { .. }
+                RtcpPacket::Nack { media_ssrc, items } => self.packets_requested(key, media_ssrc, items, context),
+                RtcpPacket::TransportFeedback { .. }
                 | RtcpPacket::MaximumBitrate { .. }
                 | RtcpPacket::Other { .. } => {}
             }

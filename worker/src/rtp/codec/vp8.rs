@@ -88,6 +88,21 @@ impl Rewrite {
         !self.long_picture_id
     }
 
+    /// In three bytes, for those who keep many.
+    pub fn to_stored(self) -> (u16, u8) {
+        let long = if self.long_picture_id { 0x8000 } else { 0 };
+        (self.picture_id & 0x7fff | long, self.tl0_picture_index)
+    }
+
+    /// From what [`to_stored`](Self::to_stored) made.
+    pub fn from_stored((picture_id, tl0_picture_index): (u16, u8)) -> Self {
+        Self {
+            picture_id: picture_id & 0x7fff,
+            tl0_picture_index,
+            long_picture_id: picture_id & 0x8000 != 0,
+        }
+    }
+
     /// Appends a payload with these counters.
     pub fn write(&self, payload: &[u8], out: &mut Vec<u8>) {
         // Both counters follow the two bytes of flags: the picture id, then TL0PICIDX.

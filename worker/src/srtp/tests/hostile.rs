@@ -1,6 +1,6 @@
 //! Input from anyone on the network: nothing panics, nothing false is accepted, nothing false leaves a trace.
 
-use super::super::SrtpError;
+use super::super::{SrtpError, SrtpSender};
 use super::{open, open_rtcp, pair, rtcp, rtp, sealed};
 use channel_proto::srtp_parameters::SrtpCryptoSuite;
 use proptest::prelude::*;
@@ -221,5 +221,39 @@ proptest! {
         sender.protect_rtcp(&mut packet, 0).unwrap();
         let length = receiver.unprotect_rtcp(&mut packet).unwrap();
         prop_assert_eq!(&packet[..length], &plain[..]);
+    }
+}
+
+#[test]
+fn only_the_same_bytes_are_protected_again() {
+    for suite in SrtpCryptoSuite::ALL {
+        let (mut sender, mut receiver) = pair(suite);
+        let first = sealed(&mut sender, 5, 1000);
+        let tail: [u8; 4] = *first.last_chunk().unwrap();
+        let again = |sender: &mut SrtpSender, sequence: u16, change: usize, tail: [u8; 4]| {
+            let (mut packet, header) = rtp(5, sequence, 100);
+            if let Some(byte) = packet.get_mut(change) {
+                *byte ^= 1;
+            }
+            sender.protect_rtp_again(&mut packet, 0, header, tail).map(|()| packet)
+        };
+        for sequence in 1001..1100 {
+            sealed(&mut sender, 5, sequence);
+        }
+        // Byte for byte: one packet, however often it is sent.
+        assert_eq!(again(&mut sender, 1000, usize::MAX, tail).unwrap(), first, "{suite:?}");
+        assert!(open(&mut receiver, &again(&mut sender, 1000, usize::MAX, tail).unwrap()).is_ok());
+        // Another timestamp, another extension, another payload, another tag.
+        for change in [4, 20, 24, 100] {
+            assert_eq!(again(&mut sender, 1000, change, tail), Err(SrtpError::IndexSpent), "{suite:?} {change}");
+        }
+        assert_eq!(again(&mut sender, 1000, usize::MAX, [0; 4]), Err(SrtpError::IndexSpent));
+        // Not sent yet; too long ago to tell.
+        assert_eq!(again(&mut sender, 1100, usize::MAX, tail), Err(SrtpError::IndexSpent));
+        sealed(&mut sender, 5, 2100);
+        assert_eq!(again(&mut sender, 1000, usize::MAX, tail), Err(SrtpError::IndexSpent));
+        sender.forget(5);
+        let last = *sealed(&mut pair(suite).0, 5, 2100).last_chunk().unwrap();
+        assert_eq!(again(&mut sender, 2100, usize::MAX, last), Err(SrtpError::IndexSpent), "of an earlier life");
     }
 }

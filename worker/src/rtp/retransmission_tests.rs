@@ -1,0 +1,195 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: u64 = 1_000_000;
+
+#[test]
+fn a_store_forgets_by_age_and_by_size() {
+    let mut store = PacketStore::new(2 * SECOND, 40_000);
+    assert_eq!(store.add(b"he", b"ader", 'a', 0), Some(0));
+    assert_eq!(store.get(0, 2 * SECOND), Some((b"header".as_slice(), 'a')));
+    assert_eq!(store.get(0, 2 * SECOND + 1), None);
+    assert_eq!(store.get(1, 0), None);
+    assert_eq!(store.add(&[], &[7; 40_001], 'b', 0), None);
+    for number in 1..100 {
+        assert_eq!(store.add(&[1; 10], &[2; 990], 'c', SECOND), Some(number));
+    }
+    assert!(store.get(99, SECOND).is_some() && store.get(60, SECOND).is_some());
+    assert_eq!(store.get(59, SECOND), None, "40 of 1000 bytes fit");
+    assert_eq!(store.bytes.len(), 40_000);
+    // When these are old, the ring is used from anew.
+    store.add(&[], &[3], 'd', 10 * SECOND);
+    assert_eq!((store.oldest(), store.packets.len()), (100, 1));
+    store.clear();
+    assert!(store.bytes.is_empty());
+    assert_eq!(store.add(&[], &[3], 'e', 10 * SECOND), Some(101), "numbers are not used again");
+}
+
+#[test]
+fn a_store_in_use_allocates_nothing() {
+    let mut store = PacketStore::new(2 * SECOND, 4 << 20);
+    let mut now = 0;
+    let mut run = |store: &mut PacketStore<()>, packets: usize| {
+        for _ in 0..packets {
+            now += 3333;
+            store.add(&[0; 40], &[0; 1100], (), now);
+        }
+        (store.bytes.as_ptr(), store.packets.capacity())
+    };
+    let before = run(&mut store, 2000);
+    assert_eq!(before, run(&mut store, 100_000));
+    assert_eq!(store.bytes.len(), 1 << 20, "two seconds are 700 KB");
+}
+
+fn sent(packet: u32) -> SentPacket {
+    SentPacket {
+        packet,
+        timestamp: packet.wrapping_mul(3000),
+        marker: packet.is_multiple_of(3),
+        vp8: packet.is_multiple_of(2).then_some((packet as u16 & 0x7fff, packet as u8)),
+        wide_sequence_number: packet as u16,
+        tag: !packet,
+    }
+}
+
+#[test]
+fn a_packet_is_repeated_at_most_once_a_round_trip() {
+    let mut history = SentHistory::new(true);
+    history.add(65_535, sent(4), 0);
+    history.add(1, sent(6), 0);
+    assert_eq!(history.find(65_535, 100_000, 0), Some(sent(4)));
+    assert_eq!(history.find(0, 100_000, 0), None);
+    assert_eq!(history.find(2, 100_000, 0), None);
+    assert!(history.contains(1) && !history.contains(0) && !history.contains(2));
+    assert!(history.resent(65_535, 70 * SECOND));
+    assert_eq!(history.find(65_535, 100_000, 70 * SECOND + 99_999), None);
+    assert_eq!(history.find(65_535, 100_000, 70 * SECOND + 100_000), Some(sent(4)));
+    assert!(!history.resent(65_535, 71 * SECOND));
+    // Late, into its gap.
+    history.add(0, sent(5), 0);
+    assert_eq!(history.find(0, 100_000, 0), Some(sent(5)));
+}
+
+#[test]
+fn slots_are_as_many_as_the_store_has_packets() {
+    let mut history = SentHistory::new(false);
+    for packet in 0..100_000_u32 {
+        history.add(packet as u16, sent(packet), packet.saturating_sub(600));
+    }
+    assert!((600..800).contains(&history.slots.len()), "{}", history.slots.len());
+    for packet in 99_400..100_000_u32 {
+        let tag = 0;
+        assert_eq!(history.find(packet as u16, 0, 0), Some(SentPacket { tag, ..sent(packet) }));
+    }
+    assert_eq!(size_of::<Slot>(), 16);
+}
+
+#[test]
+fn a_flood_of_requests_gets_a_share() {
+    let mut budget = ResendBudget::default();
+    let (mut media, mut resent) = (0, 0);
+    for _ in 0..10_000 {
+        budget.earn(1200);
+        media += 1200;
+        while budget.spend(1202) {
+            resent += 1202;
+        }
+    }
+    assert!(resent <= media / 4 + 128 * 1024, "{resent} of {media}");
+    assert!(resent > media / 5);
+}
+
+proptest! {
+    #[test]
+    fn a_store_holds_what_was_put_in(
+        packets in prop::collection::vec((0usize..900, 0u64..200_000), 1..500),
+        max_bytes in 1000usize..40_000,
+    ) {
+        let mut store = PacketStore::new(SECOND, max_bytes);
+        let mut model: Vec<(u64, Vec<u8>)> = Vec::new();
+        let mut now = 0;
+        for (index, (length, elapsed)) in packets.into_iter().enumerate() {
+            now += elapsed;
+            let packet = vec![index as u8; length + 12];
+            let number = store.add(&packet[..12], &packet[12..], index, now);
+            prop_assert_eq!(number, Some(index as u32));
+            model.push((now, packet));
+            prop_assert!(store.bytes.len() <= max_bytes);
+            let mut kept = 0;
+            for (number, (at, packet)) in model.iter().enumerate() {
+                if let Some((bytes, facts)) = store.get(number as u32, now) {
+                    prop_assert!(now - at <= SECOND && facts == number);
+                    prop_assert_eq!(bytes, packet.as_slice());
+                    kept += packet.len();
+                }
+            }
+            // What is forgotten early is forgotten for want of room: half of it may be lost at the end of the ring.
+            let young: usize = model.iter().filter(|(at, _)| now - at <= SECOND).map(|(_, packet)| packet.len()).sum();
+            prop_assert!(kept >= young.min(max_bytes.saturating_sub(2 * 912)), "{} {}", kept, young);
+        }
+    }
+
+    #[test]
+    fn a_history_finds_what_the_slow_model_finds(
+        start: u16,
+        steps in prop::collection::vec((-30i64..40, 1u32..4, 0u64..50_000), 1..600),
+        kept in 1u32..300,
+    ) {
+        let mut history = SentHistory::new(true);
+        // By unwrapped number: what was sent, and when it was repeated.
+        let mut model: BTreeMap<i64, (SentPacket, Option<u64>)> = BTreeMap::new();
+        let (mut newest, mut packet, mut now) = (1_000_000 + i64::from(start), 0, 0);
+        for (step, packets, elapsed) in steps {
+            packet += packets;
+            now += elapsed;
+            let at = if model.is_empty() { newest } else { newest + step };
+            let duplicate = model.contains_key(&at);
+            // Slots are never given up while the store has the packet; beyond that they may be.
+            let held = |packet: u32, now_at: u32| now_at - packet < kept;
+            if duplicate && held(model[&at].0.packet, packet) && newest - at < 60 {
+                prop_assert!(history.contains(at as u16));
+                prop_assert!(history.resent(at as u16, now) == model[&at].1.is_none());
+                model.get_mut(&at).unwrap().1 = Some(now);
+                continue;
+            }
+            if duplicate {
+                continue;
+            }
+            prop_assert!(!history.contains(at as u16));
+            history.add(at as u16, sent(packet), packet.saturating_sub(kept));
+            model.insert(at, (sent(packet), None));
+            newest = newest.max(at);
+            for (at, (sent, resent_at)) in &model {
+                let found = history.find(*at as u16, 20_000, now);
+                if held(sent.packet, packet) && newest - at < 60 {
+                    // Milliseconds are rounded.
+                    if resent_at.is_none_or(|at| now - at >= 21_000) {
+                        prop_assert_eq!(found, Some(*sent));
+                    } else if resent_at.is_some_and(|at| now - at < 19_000) {
+                        prop_assert_eq!(found, None);
+                    }
+                } else if newest - at < 30_000 {
+                    prop_assert!(found.is_none_or(|found| found == *sent));
+                }
+            }
+        }
+        prop_assert!(history.slots.len() <= MAX_SLOTS);
+    }
+
+    #[test]
+    fn no_sequence_breaks_a_history(numbers: Vec<(u16, u32, u32)>) {
+        let mut history = SentHistory::new(true);
+        for (number, packet, oldest) in numbers {
+            history.add(number, sent(packet), oldest);
+            history.find(number ^ 3, 1000, 5);
+            history.resent(number ^ 1, 7);
+            prop_assert!(history.slots.len() <= MAX_SLOTS);
+            prop_assert!(history.contains(number) || history.newest.is_some());
+        }
+    }
+}
