@@ -125,12 +125,7 @@ fn replace(line: &mut Value, key: &str, position: impl Fn(usize) -> Option<usize
 }
 
 /// A recorded RTCP packet of a receiver, or of any, with the sequence numbers of the streams as this worker counts them.
-pub fn translate_feedback(
-    packet: &mut [u8],
-    receiver: Option<&str>,
-    recorded: &FirstNumbers,
-    replayed: &FirstNumbers,
-) {
+pub fn translate_feedback(packet: &mut [u8], receiver: Option<&str>, recorded: &FirstNumbers, replayed: &FirstNumbers) {
     let first = |numbers: &FirstNumbers, ssrc: u64| match receiver {
         Some(receiver) => numbers.get(receiver, ssrc),
         None => numbers.get_at_any(ssrc),

@@ -86,8 +86,10 @@ fn forwarding_allocates_nothing(suite: Option<SrtpCryptoSuite>) {
         unix_offset: 0,
     });
     let mut network = Network::default();
-    let vp8 = |payload_type: u8| json!([{"mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90000,
-        "rtcpFeedback": [{"type": "nack"}]}]);
+    let vp8 = |payload_type: u8| {
+        json!([{"mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90000,
+        "rtcpFeedback": [{"type": "nack"}]}])
+    };
     request(
         &mut engine,
         &mut network,

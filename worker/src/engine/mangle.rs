@@ -280,7 +280,10 @@ impl ForwardedPacket {
         patch(8, &ssrc.to_be_bytes());
         patch(self.mid_offset, &rewrite.mid);
         if self.is_video {
-            patch(self.mid_offset + WIDE_OFFSET, &rewrite.wide_sequence_number.to_be_bytes());
+            patch(
+                self.mid_offset + WIDE_OFFSET,
+                &rewrite.wide_sequence_number.to_be_bytes(),
+            );
         }
         let mut length = self.payload_length;
         if let Form::Rtx { abs_send_time, .. } = rewrite.form {

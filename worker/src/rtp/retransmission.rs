@@ -305,9 +305,7 @@ impl SentHistory {
             for next in newest + 1..=sequence {
                 let occupied = |slots: &[Slot]| {
                     let slot = slots.get((next % slots.len().max(1) as u64) as usize);
-                    slot.is_some_and(|slot| {
-                        slot.is(Slot::SENT) && slot.packet.wrapping_sub(oldest).cast_signed() >= 0
-                    })
+                    slot.is_some_and(|slot| slot.is(Slot::SENT) && slot.packet.wrapping_sub(oldest).cast_signed() >= 0)
                 };
                 // What the slot holds could still be asked for: better another slot.
                 if self.slots.len() < MAX_SLOTS && occupied(&self.slots) {
@@ -377,7 +375,9 @@ impl ResendBudget {
 
     /// Whether so many bytes may be sent again; if so, they are spent.
     pub fn spend(&mut self, bytes: usize) -> bool {
-        let left = u32::try_from(bytes).ok().and_then(|bytes| self.bytes.checked_sub(bytes));
+        let left = u32::try_from(bytes)
+            .ok()
+            .and_then(|bytes| self.bytes.checked_sub(bytes));
         self.bytes = left.unwrap_or(self.bytes);
         left.is_some()
     }

@@ -27,7 +27,11 @@ fn a_store_forgets_by_age_and_by_size() {
     assert_eq!((store.oldest(), store.packets.len()), (100, 1));
     store.clear();
     assert!(store.bytes.is_empty());
-    assert_eq!(store.add(&[], &[3], 'e', 10 * SECOND), Some(101), "numbers are not used again");
+    assert_eq!(
+        store.add(&[], &[3], 'e', 10 * SECOND),
+        Some(101),
+        "numbers are not used again"
+    );
 }
 
 #[test]
@@ -51,7 +55,9 @@ fn sent(packet: u32) -> SentPacket {
         packet,
         timestamp: packet.wrapping_mul(3000),
         marker: packet.is_multiple_of(3),
-        vp8: packet.is_multiple_of(2).then_some((packet as u16 & 0x7fff, packet as u8)),
+        vp8: packet
+            .is_multiple_of(2)
+            .then_some((packet as u16 & 0x7fff, packet as u8)),
         wide_sequence_number: packet as u16,
         tag: !packet,
     }
@@ -84,7 +90,10 @@ fn slots_are_as_many_as_the_store_has_packets() {
     assert!((600..800).contains(&history.slots.len()), "{}", history.slots.len());
     for packet in 99_400..100_000_u32 {
         let tag = 0;
-        assert_eq!(history.find(packet as u16, 0, 0), Some(SentPacket { tag, ..sent(packet) }));
+        assert_eq!(
+            history.find(packet as u16, 0, 0),
+            Some(SentPacket { tag, ..sent(packet) })
+        );
     }
     assert_eq!(size_of::<Slot>(), 16);
 }

@@ -114,7 +114,9 @@ impl Router {
             return;
         };
         for sequence_number in items.flat_map(requested) {
-            let Some(stream) = consumer.streams.get_mut(index) else { return };
+            let Some(stream) = consumer.streams.get_mut(index) else {
+                return;
+            };
             let Some(repetition) = stream.find(sequence_number, now) else {
                 continue;
             };

@@ -136,9 +136,8 @@ impl Router {
                     }
                 }
                 RtcpPacket::Nack { media_ssrc, items } => self.packets_requested(key, media_ssrc, items, context),
-                RtcpPacket::TransportFeedback { .. }
-                | RtcpPacket::MaximumBitrate { .. }
-                | RtcpPacket::Other { .. } => {}
+                RtcpPacket::TransportFeedback { .. } | RtcpPacket::MaximumBitrate { .. } | RtcpPacket::Other { .. } => {
+                }
             }
         }
     }

@@ -245,7 +245,11 @@ fn only_the_same_bytes_are_protected_again() {
         assert!(open(&mut receiver, &again(&mut sender, 1000, usize::MAX, tail).unwrap()).is_ok());
         // Another timestamp, another extension, another payload, another tag.
         for change in [4, 20, 24, 100] {
-            assert_eq!(again(&mut sender, 1000, change, tail), Err(SrtpError::IndexSpent), "{suite:?} {change}");
+            assert_eq!(
+                again(&mut sender, 1000, change, tail),
+                Err(SrtpError::IndexSpent),
+                "{suite:?} {change}"
+            );
         }
         assert_eq!(again(&mut sender, 1000, usize::MAX, [0; 4]), Err(SrtpError::IndexSpent));
         // Not sent yet; too long ago to tell.
@@ -254,6 +258,10 @@ fn only_the_same_bytes_are_protected_again() {
         assert_eq!(again(&mut sender, 1000, usize::MAX, tail), Err(SrtpError::IndexSpent));
         sender.forget(5);
         let last = *sealed(&mut pair(suite).0, 5, 2100).last_chunk().unwrap();
-        assert_eq!(again(&mut sender, 2100, usize::MAX, last), Err(SrtpError::IndexSpent), "of an earlier life");
+        assert_eq!(
+            again(&mut sender, 2100, usize::MAX, last),
+            Err(SrtpError::IndexSpent),
+            "of an earlier life"
+        );
     }
 }
