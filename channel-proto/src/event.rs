@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::reply::ConsumerScore;
+use crate::reply::{BufferedAmount, ConsumerScore};
 use crate::rtp_parameters::ConsumerLayers;
-use crate::transport_parameters::TransportTuple;
+use crate::transport_parameters::{DtlsState, IceState, SctpState, TransportTuple};
 
 /// A notification on the Channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,14 @@ pub enum Notification {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", content = "data", rename_all = "lowercase")]
 pub enum Event {
+    /// A WebRTC transport uses another pair. Told before the state that goes with it.
+    IceSelectedTupleChange(IceSelectedTuple),
+    /// ICE came further, or lost all pairs.
+    IceStateChange(IceStateChange),
+    /// DTLS came further, failed or was ended by the peer.
+    DtlsStateChange(DtlsStateChange),
+    /// The association came further, failed or was ended by the peer.
+    SctpStateChange(SctpStateChange),
     /// A plain transport learnt the remote RTP address.
     Tuple(RemoteTuple),
     /// A plain transport learnt the remote RTCP address.
@@ -47,8 +55,73 @@ pub enum Event {
     ConsumerScore(ConsumerScore),
     /// Other layers are sent by a consumer; `None` if nothing is.
     LayersChange(Option<ConsumerLayers>),
+    /// A data consumer's data producer is gone, and so is the data consumer.
+    DataProducerClose,
+    /// A message of a data consumer was lost because too much waits already.
+    SctpSendBufferFull,
+    /// What waits in the association of a data consumer fell to its threshold.
+    BufferedAmountLow(BufferedAmount),
+    /// The loudest producers of the interval, loudest first.
+    Volumes(Vec<Volume>),
+    /// Nobody was loud enough, after somebody had been.
+    Silence,
+    /// Another producer is the dominant speaker.
+    DominantSpeaker(DominantSpeaker),
     /// A trace event of a transport, producer or consumer.
     Trace(Trace),
+}
+
+/// Data of `iceselectedtuplechange`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IceSelectedTuple {
+    /// The pair in use; its local address is the bound one.
+    pub ice_selected_tuple: TransportTuple,
+}
+
+/// Data of `icestatechange`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IceStateChange {
+    /// The new state.
+    pub ice_state: IceState,
+}
+
+/// Data of `dtlsstatechange`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DtlsStateChange {
+    /// The new state.
+    pub dtls_state: DtlsState,
+    /// The peer's certificate in PEM form, when connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtls_remote_cert: Option<String>,
+}
+
+/// Data of `sctpstatechange`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SctpStateChange {
+    /// The new state.
+    pub sctp_state: SctpState,
+}
+
+/// How loud a producer was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// The producer.
+    pub producer_id: String,
+    /// Average in dBov, −127 (silence) to 0 (loudest).
+    pub volume: i8,
+}
+
+/// Data of `dominantspeaker`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DominantSpeaker {
+    /// The producer.
+    pub producer_id: String,
 }
 
 /// Data of `tuple`.
@@ -120,8 +193,10 @@ pub struct Trace {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum TraceInfo {
-    /// `rtp` and `keyframe`.
+    /// `rtp`, `keyframe` and `probation`.
     Packet(Box<PacketInfo>),
+    /// `bwe`.
+    Bandwidth(Box<BandwidthInfo>),
     /// `pli` and `fir`.
     Stream {
         /// The stream that a key frame is asked for.
@@ -158,6 +233,39 @@ pub struct PacketInfo {
     pub wide_sequence_number: Option<u16>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_rtx: bool,
+}
+
+/// A traced bandwidth estimation; all bitrates in bits per second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BandwidthInfo {
+    /// What feedback it comes from.
+    #[serde(rename = "type")]
+    pub bwe_type: BweType,
+    /// What all consumers together would like to send.
+    pub desired_bitrate: u32,
+    /// The same with the headroom that is probed for.
+    pub effective_desired_bitrate: u32,
+    /// Lower bound of the estimation.
+    pub min_bitrate: u32,
+    /// Upper bound of the estimation.
+    pub max_bitrate: u32,
+    /// Where the estimation started.
+    pub start_bitrate: u32,
+    /// Most that is sent as padding.
+    pub max_padding_bitrate: u32,
+    /// The estimation.
+    pub available_bitrate: u32,
+}
+
+/// What a bandwidth estimation comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BweType {
+    /// Transport-wide feedback of the receiver (draft-holmer-rmcat-transport-wide-cc-extensions).
+    TransportCc,
+    /// Estimation of the receiver (draft-alvestrand-rmcat-remb).
+    Remb,
 }
 
 /// A message on the PayloadChannel from the worker: this header, then its payload as a frame of its own.

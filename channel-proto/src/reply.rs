@@ -5,8 +5,10 @@
 //! second; byte counters start at creation.
 
 mod stats;
+mod transport;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +16,13 @@ use crate::command::DataType;
 use crate::rtp_parameters::{
     ConsumerLayers, ConsumerType, MediaKind, ProducerType, RtpEncodingParameters, RtpMapping, RtpParameters,
 };
-use crate::srtp_parameters::SrtpParameters;
-use crate::transport_parameters::{IceParameters, SctpStreamParameters, TransportTuple};
+use crate::transport_parameters::SctpStreamParameters;
 
 pub use stats::{DataConsumerStats, DataProducerStats, RtpStreamStats, TransportStats};
+pub use transport::{
+    Connected, IceRestarted, RecvRtpHeaderExtensions, RtpListenerDump, SctpDump, SctpListenerDump, TransportDump,
+    TransportKindDump, WebRtcConnected,
+};
 
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +86,8 @@ pub enum Reply {
     WorkerDump(WorkerDump),
     /// `worker.getResourceUsage`.
     ResourceUsage(ResourceUsage),
+    /// `webRtcServer.dump`.
+    WebRtcServerDump(WebRtcServerDump),
     /// `router.dump`.
     RouterDump(RouterDump),
     /// Creation and `dump` of transports.
@@ -89,6 +96,10 @@ pub enum Reply {
     TransportStats(Box<[TransportStats; 1]>),
     /// `transport.connect` of a plain or pipe transport.
     Connected(Connected),
+    /// `transport.connect` of a WebRTC transport.
+    WebRtcConnected(WebRtcConnected),
+    /// `transport.restartIce`.
+    IceRestarted(IceRestarted),
     /// `transport.produce`.
     Produced(Produced),
     /// `transport.consume`.
@@ -111,6 +122,8 @@ pub enum Reply {
     DataProducerStats([DataProducerStats; 1]),
     /// `dataConsumer.getStats`: one entry.
     DataConsumerStats([DataConsumerStats; 1]),
+    /// `dataConsumer.getBufferedAmount`.
+    BufferedAmount(BufferedAmount),
 }
 
 /// `worker.dump`.
@@ -147,6 +160,53 @@ pub struct ResourceUsage {
     pub ru_nivcsw: i64,
 }
 
+/// `webRtcServer.dump`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebRtcServerDump {
+    /// Id.
+    pub id: String,
+    /// Bound UDP addresses, in the order of the listen infos; not the announced ones.
+    pub udp_sockets: Vec<BoundAddress>,
+    /// Bound TCP addresses.
+    pub tcp_servers: Vec<BoundAddress>,
+    /// Transports that use it, of any router.
+    pub web_rtc_transport_ids: Vec<String>,
+    /// Username fragments that are valid now; two of a transport while ICE restarts.
+    pub local_ice_username_fragments: Vec<UsernameFragmentOwner>,
+    /// Remote addresses that are known.
+    pub tuple_hashes: Vec<TupleOwner>,
+}
+
+/// A bound address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundAddress {
+    /// Address.
+    pub ip: IpAddr,
+    /// Port.
+    pub port: u16,
+}
+
+/// Whose username fragment it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsernameFragmentOwner {
+    /// Username fragment.
+    pub local_ice_username_fragment: String,
+    /// Its transport.
+    pub web_rtc_transport_id: String,
+}
+
+/// Whose remote address it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TupleOwner {
+    /// Remote address, port and protocol as one number: for IPv4 the port in bits 63 to 48, the address in 47 to 16.
+    pub tuple_hash: u64,
+    /// Its transport.
+    pub web_rtc_transport_id: String,
+}
+
 /// `router.dump`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -167,125 +227,6 @@ pub struct RouterDump {
     pub map_data_producer_id_data_consumer_ids: BTreeMap<String, Vec<String>>,
     /// Data producer of every data consumer.
     pub map_data_consumer_id_data_producer_id: BTreeMap<String, String>,
-}
-
-/// Creation and dump of a transport.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TransportDump {
-    /// Id.
-    pub id: String,
-    /// Whether it is a direct transport.
-    pub direct: bool,
-    /// Producers.
-    pub producer_ids: Vec<String>,
-    /// Consumers.
-    pub consumer_ids: Vec<String>,
-    /// Consumers by media SSRC.
-    pub map_ssrc_consumer_id: BTreeMap<u32, String>,
-    /// Consumers by retransmission SSRC.
-    pub map_rtx_ssrc_consumer_id: BTreeMap<u32, String>,
-    /// Data producers.
-    pub data_producer_ids: Vec<String>,
-    /// Data consumers.
-    pub data_consumer_ids: Vec<String>,
-    /// Header extension ids of incoming packets.
-    pub recv_rtp_header_extensions: RecvRtpHeaderExtensions,
-    /// How packets find their producer.
-    pub rtp_listener: RtpListenerDump,
-    /// Largest data message in bytes.
-    pub max_message_size: u64,
-    /// Enabled trace events joined by commas.
-    pub trace_event_types: String,
-    /// What the kind of transport adds.
-    #[serde(flatten)]
-    pub kind: TransportKindDump,
-}
-
-/// Header extension ids that a transport reads in incoming packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RecvRtpHeaderExtensions {
-    /// MID.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mid: Option<u8>,
-    /// RID.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rid: Option<u8>,
-    /// Repaired RID.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rrid: Option<u8>,
-    /// Absolute send time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub abs_send_time: Option<u8>,
-    /// Transport-wide sequence number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub transport_wide_cc01: Option<u8>,
-}
-
-/// Tables of producers by what packets carry.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RtpListenerDump {
-    /// By SSRC.
-    pub ssrc_table: BTreeMap<u32, String>,
-    /// By MID.
-    pub mid_table: BTreeMap<String, String>,
-    /// By RID.
-    pub rid_table: BTreeMap<String, String>,
-}
-
-/// What each kind of transport adds to the common dump.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum TransportKindDump {
-    /// Plain.
-    #[serde(rename_all = "camelCase")]
-    Plain {
-        /// RTP and RTCP on one port.
-        rtcp_mux: bool,
-        /// Whether the remote address is learnt.
-        comedia: bool,
-        /// RTP.
-        tuple: TransportTuple,
-        /// RTCP, without rtcpMux.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        rtcp_tuple: Option<TransportTuple>,
-        /// Local key, with SRTP.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        srtp_parameters: Option<SrtpParameters>,
-    },
-    /// Pipe.
-    #[serde(rename_all = "camelCase")]
-    Pipe {
-        /// The two ends.
-        tuple: TransportTuple,
-        /// Whether the client negotiates retransmission on the pipe.
-        rtx: bool,
-        /// Local key, with SRTP.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        srtp_parameters: Option<SrtpParameters>,
-    },
-    /// Direct: nothing.
-    Direct {},
-}
-
-/// `transport.connect` of a plain or pipe transport, and `transport.restartIce` of a WebRTC one.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Connected {
-    /// RTP, if the remote end is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tuple: Option<TransportTuple>,
-    /// RTCP, if it is apart and its remote end known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rtcp_tuple: Option<TransportTuple>,
-    /// Local key, with SRTP.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub srtp_parameters: Option<SrtpParameters>,
-    /// New ICE credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ice_parameters: Option<IceParameters>,
 }
 
 /// `transport.produce`.
@@ -502,4 +443,12 @@ pub struct DataConsumerDump {
     pub protocol: String,
     /// Bytes at which `bufferedamountlow` is told.
     pub buffered_amount_low_threshold: u32,
+}
+
+/// `dataConsumer.getBufferedAmount`, and the data of `bufferedamountlow`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BufferedAmount {
+    /// Bytes that wait in the association, of all its streams.
+    pub buffered_amount: u32,
 }

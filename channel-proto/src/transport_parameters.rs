@@ -72,6 +72,104 @@ pub struct IceParameters {
     pub ice_lite: bool,
 }
 
+/// Part of the worker in ICE (RFC 8445).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IceRole {
+    /// The peer nominates: the only role of an ICE lite agent.
+    #[default]
+    Controlled,
+    /// The worker nominates.
+    Controlling,
+}
+
+/// How far ICE has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IceState {
+    /// Nothing has arrived. Never told as an event.
+    #[default]
+    New,
+    /// A pair works, none is nominated.
+    Connected,
+    /// A pair is nominated.
+    Completed,
+    /// The last pair is gone.
+    Disconnected,
+}
+
+/// How a candidate was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IceCandidateType {
+    /// An address of the host.
+    Host,
+}
+
+/// Who opens a TCP connection (RFC 6544).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IceCandidateTcpType {
+    /// The peer.
+    Passive,
+}
+
+/// An ICE candidate of the worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IceCandidate {
+    /// `udpcandidate` or `tcpcandidate`.
+    pub foundation: String,
+    /// Priority (RFC 8445 section 5.1.2).
+    pub priority: u32,
+    /// Announced address, or else the bound one.
+    pub ip: String,
+    /// UDP or TCP.
+    pub protocol: Protocol,
+    /// Bound port.
+    pub port: u16,
+    /// Always `host`.
+    #[serde(rename = "type")]
+    pub candidate_type: IceCandidateType,
+    /// Always `passive`; TCP only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_type: Option<IceCandidateTcpType>,
+}
+
+/// How far DTLS has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DtlsState {
+    /// Not started. Never told as an event.
+    #[default]
+    New,
+    /// The handshake runs.
+    Connecting,
+    /// The handshake is done, the peer's certificate is the announced one and SRTP has its keys.
+    Connected,
+    /// One of these went wrong.
+    Failed,
+    /// The peer ended the connection.
+    Closed,
+}
+
+/// How far the SCTP association has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SctpState {
+    /// Not started. Never told as an event.
+    #[default]
+    New,
+    /// It is being set up.
+    Connecting,
+    /// Messages flow.
+    Connected,
+    /// It could not be set up.
+    Failed,
+    /// It was lost, or the peer ended it.
+    Closed,
+}
+
 /// DTLS role of one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -133,6 +231,28 @@ pub struct NumSctpStreams {
     /// Largest number of incoming streams.
     #[serde(rename = "MIS")]
     pub mis: u16,
+}
+
+/// SCTP side of a transport, for signalling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SctpParameters {
+    /// SCTP port, always 5000.
+    pub port: u16,
+    /// Outgoing streams: as asked for, and what was negotiated once the association is up.
+    #[serde(rename = "OS")]
+    pub os: u16,
+    /// Largest number of incoming streams, as asked for.
+    #[serde(rename = "MIS")]
+    pub mis: u16,
+    /// Largest message in bytes, in both directions.
+    pub max_message_size: u64,
+    /// Size of the send buffer in bytes.
+    pub send_buffer_size: u64,
+    /// Bytes that wait in the send buffer.
+    pub sctp_buffered_amount: u32,
+    /// Whether streams are WebRTC data channels.
+    pub is_data_channel: bool,
 }
 
 /// Reliability of an SCTP stream (RFC 8831).

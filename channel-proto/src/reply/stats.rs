@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::rtp_parameters::MediaKind;
-use crate::transport_parameters::TransportTuple;
+use crate::transport_parameters::{DtlsState, IceRole, IceState, SctpState, TransportTuple};
 
 /// One entry of `transport.getStats`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -15,11 +15,14 @@ use crate::transport_parameters::TransportTuple;
     reason = "counters named as on the wire; bytes are bytes, bitrates bits per second"
 )]
 pub struct TransportStats {
-    /// `plain-rtp-transport`, `direct-transport`, ...
+    /// `webrtc-transport`, `plain-rtp-transport`, `pipe-transport` or `direct-transport`.
     #[serde(rename = "type")]
     pub kind: String,
     pub transport_id: String,
     pub timestamp: u64,
+    /// With SCTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sctp_state: Option<SctpState>,
     pub bytes_received: u64,
     pub recv_bitrate: u32,
     pub bytes_sent: u64,
@@ -44,6 +47,18 @@ pub struct TransportStats {
     pub rtp_packet_loss_received: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtp_packet_loss_sent: Option<f64>,
+    /// WebRTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ice_role: Option<IceRole>,
+    /// WebRTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ice_state: Option<IceState>,
+    /// WebRTC, once a pair is in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ice_selected_tuple: Option<TransportTuple>,
+    /// WebRTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtls_state: Option<DtlsState>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtcp_mux: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -263,6 +263,7 @@ impl Transport {
             recv_rtp_header_extensions: self.recv_extensions,
             rtp_listener: self.listener.dump(&router.producers),
             max_message_size: self.max_message_size,
+            sctp: None,
             trace_event_types: self.trace.dump(),
             kind: match &self.kind {
                 Kind::Plain(plain) => plain.dump(),

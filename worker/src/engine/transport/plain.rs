@@ -217,7 +217,6 @@ impl Plain {
                 .rtcp_remote
                 .and_then(|remote| self.rtcp_local.as_ref().map(|local| local.tuple(Some(remote)))),
             srtp_parameters: self.srtp_parameters(),
-            ice_parameters: None,
         })
     }
 

@@ -85,6 +85,7 @@ fn a_transport_adds_the_keys_of_its_kind() {
         recv_rtp_header_extensions: Default::default(),
         rtp_listener: Default::default(),
         max_message_size: 262_144,
+        sctp: None,
         trace_event_types: String::new(),
         kind: TransportKindDump::Direct {},
     };
