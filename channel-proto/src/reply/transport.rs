@@ -72,7 +72,9 @@ pub struct SctpListenerDump {
 fn by_stream<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u16, String>, D::Error> {
     let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
     let numbers = texts.into_iter().map(|(key, id)| Ok((key.parse()?, id)));
-    numbers.collect::<Result<_, std::num::ParseIntError>>().map_err(D::Error::custom)
+    numbers
+        .collect::<Result<_, std::num::ParseIntError>>()
+        .map_err(D::Error::custom)
 }
 
 /// Header extension ids that a transport reads in incoming packets.
