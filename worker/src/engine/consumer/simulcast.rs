@@ -116,7 +116,7 @@ impl Simulcast {
         now: u64,
     ) -> Retargeted {
         let target = self.choose(facts);
-        if target == self.target && !force {
+        if target == self.target && (!force || target.is_none()) {
             return Retargeted::default();
         }
         let retargeted = self.retarget(target);

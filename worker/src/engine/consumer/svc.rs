@@ -84,7 +84,7 @@ impl Svc {
         now: u64,
     ) -> Retargeted {
         let target = self.choose(facts);
-        if target == self.target && !force {
+        if target == self.target && (!force || target.is_none()) {
             return Retargeted::default();
         }
         let retargeted = self.retarget(target);

@@ -103,14 +103,12 @@ impl Vp9Layers {
         if self.is_filtered(packet, layer, current) {
             return None;
         }
-        if self.target.temporal > current.temporal {
-            // At a frame that does not need frames of its layer below, which have been left out so far.
-            if layer.temporal > current.temporal && packet.switching_up && packet.start && !packet.inter_layer {
-                current.temporal = layer.temporal.min(self.target.temporal);
-            }
+        // At the first packet of a picture that needs no frames that have been left out so far.
+        let entered = packet.switching_up && packet.start && !packet.inter_layer;
+        if layer.temporal > current.temporal && layer.temporal <= self.target.temporal && entered {
+            current.temporal = layer.temporal;
         }
         if layer.temporal > current.temporal {
-            self.update(packet, bits, before, current);
             return None;
         }
         if self.target.temporal < current.temporal && layer.temporal == self.target.temporal && packet.end {
@@ -138,7 +136,8 @@ impl Vp9Layers {
             let here = if self.k_svc {
                 packet.is_key_frame
             } else {
-                layer.spatial == target && packet.end
+                // With a packet that goes out: the marker it gets tells the receiver.
+                layer.spatial == target && packet.end && layer.temporal <= current.temporal
             };
             if here {
                 // Temporal layers below are whole as far as they were sent, so they stay.
