@@ -282,12 +282,13 @@ impl Producer {
             let codec = rtx_codec(&self.rtp_parameters, codec.payload_type)?;
             // It repairs a stream that there is, and each has one repairer.
             let stream = slot.as_mut()?;
+            let rrid = names.repaired_rid.or(names.rid);
             let params = RtxStreamParams {
                 ssrc: header.ssrc,
                 payload_type: codec.payload_type,
                 mime_type: codec.mime_type.clone(),
                 clock_rate: codec.clock_rate,
-                rrid: None,
+                rrid: rrid.map(|rrid| String::from_utf8_lossy(rrid).into_owned()),
                 cname: stream.params.cname.clone(),
             };
             return stream.attach_rtx(params).then_some(Place::Rtx { index, created: true });
