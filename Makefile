@@ -9,11 +9,16 @@ OUTPUT ?= relay.webm
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-tools: ## install what running and testing need and is missing (Debian: ffmpeg)
-	@command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || { \
-	  echo "installing ffmpeg"; \
+# Program and Debian package of what running and testing need.
+TOOLS = ffmpeg:ffmpeg ffprobe:ffmpeg openssl:openssl
+
+tools: ## install what running and testing need and is missing (Debian packages)
+	@missing=; for tool in $(TOOLS); do \
+	  command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing$$missing"; \
 	  if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \
-	  $$SUDO apt-get -qq update && $$SUDO apt-get -qq install -y ffmpeg >/dev/null; }
+	  $$SUDO apt-get -qq update && $$SUDO apt-get -qq install -y $$missing >/dev/null; fi
 
 run: tools ## relay a test picture and tone through a worker into relay.webm (OUTPUT=, SECONDS=)
 	$(CARGO) build --release -p worker
