@@ -301,3 +301,7 @@ impl Simulcast {
         true
     }
 }
+
+#[cfg(test)]
+#[path = "simulcast_tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+use channel_proto::rtp_parameters::{MediaKind, RtpParameters};
+
+use super::*;
+use crate::engine::mangle::HeaderMangler;
+use crate::rtp::clock::SenderClock;
+use crate::rtp::packet::RtpHeader;
+
+/// A packet of VP8 without counters.
+fn packet(sequence: u16, timestamp: u32, key: bool, marker: bool) -> ForwardedPacket {
+    let mut bytes = vec![0x80, 96 | u8::from(marker) << 7];
+    bytes.extend(sequence.to_be_bytes());
+    bytes.extend(timestamp.to_be_bytes());
+    bytes.extend([0, 0, 0, 1, 0x10, u8::from(!key), 0, 0]);
+    let header = RtpHeader::parse(&bytes).unwrap();
+    let mangler = HeaderMangler::new(MediaKind::Video, &RtpParameters::default());
+    let mut packet = mangler.mangle(&header, &bytes, 101, 0);
+    packet.descriptor = Codec::Vp8.describe(header.payload(&bytes));
+    packet.is_key_frame = packet.descriptor.is_key_frame;
+    packet.key_frame_needed = true;
+    packet
+}
+
+fn stream(score: u8, clock: Option<(u64, u32)>) -> Option<StreamFacts> {
+    Some(StreamFacts {
+        score,
+        clock: clock.map(|(seconds, timestamp)| SenderClock {
+            ntp: (3_000_000_000 + seconds) << 32,
+            timestamp,
+        }),
+        spatial_layers: 0,
+    })
+}
+
+fn simulcast(preferred: u8) -> Simulcast {
+    let preferred = Layers {
+        spatial: preferred,
+        temporal: 0,
+    };
+    Simulcast::new(1000, Codec::Vp8, 90_000, 2, 1, preferred)
+}
+
+fn sent(outcome: Outcome) -> (u16, u32) {
+    match outcome {
+        Outcome::Send(forwarded) => (forwarded.sequence_number, forwarded.timestamp),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Both streams at the same pace, 1000000 ticks apart.
+fn together(spatial: u8) -> Option<StreamFacts> {
+    stream(10, Some((0, u32::from(spatial) * 1_000_000)))
+}
+
+#[test]
+fn a_frame_cut_short_by_a_switch_leaves_a_gap() {
+    let mut consumer = simulcast(0);
+    assert_eq!(consumer.evaluate(&together, Why::Started, false, 0).key_frame, Some(0));
+    assert_eq!(
+        sent(consumer.forward(&packet(10, 3000, true, false), 0, true, &together, 0)),
+        (1000, 3000)
+    );
+    consumer.set_preferred(Layers {
+        spatial: 1,
+        temporal: 0,
+    });
+    assert_eq!(consumer.evaluate(&together, Why::Preferred, true, 0).key_frame, Some(1));
+    assert_eq!(
+        consumer.forward(&packet(70, 1_006_000, false, true), 1, true, &together, 0),
+        Outcome::Drop
+    );
+    assert_eq!(
+        sent(consumer.forward(&packet(71, 1_006_000, true, true), 1, true, &together, 0)),
+        (1002, 6000)
+    );
+    // After a whole frame there is none.
+    consumer.set_preferred(Layers {
+        spatial: 0,
+        temporal: 0,
+    });
+    consumer.evaluate(&together, Why::Preferred, true, 0);
+    assert_eq!(
+        sent(consumer.forward(&packet(20, 9000, true, true), 0, true, &together, 0)),
+        (1003, 9000)
+    );
+}
+
+#[test]
+fn timestamps_do_not_go_back() {
+    let mut consumer = simulcast(0);
+    consumer.evaluate(&together, Why::Started, false, 0);
+    consumer.forward(&packet(10, 90_000, true, true), 0, true, &together, 0);
+    consumer.set_preferred(Layers {
+        spatial: 1,
+        temporal: 0,
+    });
+    consumer.evaluate(&together, Why::Preferred, true, 0);
+    // A frame of nearly the same time is moved by a little, and so is what follows it.
+    let near = packet(50, 1_089_000, true, true);
+    assert_eq!(
+        sent(consumer.forward(&near, 1, true, &together, 0)),
+        (1001, 90_000 + 33 * 90)
+    );
+    let next = packet(51, 1_092_000, false, true);
+    assert_eq!(
+        sent(consumer.forward(&next, 1, true, &together, 0)),
+        (1002, 93_000 + 33 * 90)
+    );
+}
+
+#[test]
+fn timestamps_far_back_are_not_taken_at_once() {
+    let mut consumer = simulcast(0);
+    consumer.evaluate(&together, Why::Started, false, 0);
+    consumer.forward(&packet(10, 900_000, true, true), 0, true, &together, 0);
+    consumer.set_preferred(Layers {
+        spatial: 1,
+        temporal: 0,
+    });
+    consumer.evaluate(&together, Why::Preferred, true, 0);
+    let far = |sequence| packet(sequence, 1_100_000, true, true);
+    assert_eq!(
+        consumer.forward(&far(50), 1, true, &together, 0),
+        Outcome::KeyFrameNeeded
+    );
+    // The old stream goes on meanwhile; the second try ends it.
+    assert_eq!(
+        sent(consumer.forward(&packet(11, 903_000, false, true), 0, true, &together, 0)),
+        (1001, 903_000)
+    );
+    assert_eq!(sent(consumer.forward(&far(60), 1, true, &together, 0)), (1002, 903_001));
+    assert_eq!(
+        consumer.forward(&packet(12, 906_000, false, true), 0, true, &together, 0),
+        Outcome::Drop
+    );
+}
+
+#[test]
+fn a_stream_whose_clock_is_unknown_is_no_target() {
+    let mut consumer = simulcast(1);
+    let without = |spatial| stream(10, (spatial == 0).then_some((0, 0)));
+    let only_lowest = |spatial| without(spatial).filter(|_| spatial == 0);
+    consumer.evaluate(&only_lowest, Why::Started, false, 0);
+    consumer.forward(&packet(10, 3000, true, true), 0, true, &only_lowest, 0);
+    consumer.evaluate(&without, Why::NewStream, false, 0);
+    assert_eq!(consumer.target().map(|target| target.spatial), Some(0));
+    assert_eq!(consumer.evaluate(&together, Why::Clock, false, 0).key_frame, Some(1));
+    // A stream that died is left, even if nothing is left to send.
+    let dead = |spatial| stream(u8::from(spatial == 0) * 10, Some((0, 0)));
+    consumer.evaluate(&dead, Why::Score, false, 0);
+    assert_eq!(consumer.target().map(|target| target.spatial), Some(0));
+    assert!(consumer.evaluate(&|_| stream(0, None), Why::Score, false, 0).stopped);
+    assert_eq!((consumer.target(), consumer.current()), (None, None));
+    let reasons: Vec<Why> = consumer.decisions().iter().map(|decision| decision.why).collect();
+    assert_eq!(
+        reasons,
+        [Why::Started, Why::Switched, Why::Clock, Why::Score, Why::Score]
+    );
+}
+
+#[test]
+fn what_the_receiver_does_not_want_leaves_no_gap() {
+    let mut consumer = simulcast(0);
+    consumer.evaluate(&together, Why::Started, false, 0);
+    consumer.forward(&packet(10, 3000, true, true), 0, true, &together, 0);
+    assert_eq!(
+        consumer.forward(&packet(11, 6000, false, true), 0, false, &together, 0),
+        Outcome::Drop
+    );
+    let mut padding = packet(12, 6000, false, false);
+    padding.padding_length = 4;
+    assert_eq!(consumer.forward(&padding, 0, true, &together, 0), Outcome::Drop);
+    assert_eq!(
+        sent(consumer.forward(&packet(13, 6000, false, true), 0, true, &together, 0)),
+        (1001, 6000)
+    );
+}
+
+#[test]
+fn preferred_layers_are_clamped() {
+    use super::super::layers::preferred;
+    let layers = |spatial, temporal| Layers { spatial, temporal };
+    assert_eq!(preferred(None, 3, 2), layers(2, 1));
+    assert_eq!(preferred(Some((12, None)), 3, 2), layers(2, 1));
+    assert_eq!(preferred(Some((1, Some(700))), 3, 2), layers(1, 1));
+    assert_eq!(preferred(Some((-5, Some(0))), 3, 2), layers(0, 0));
+}
