@@ -79,7 +79,8 @@ fn request(engine: &mut Engine, network: &mut Network, method: &str, internal: V
     assert!(outbox.channel.iter().any(accepted), "{method}: {:?}", outbox.channel);
 }
 
-fn forwarding_allocates_nothing(suite: Option<SrtpCryptoSuite>) {
+/// `layered`: simulcast consumers that leave out a temporal layer, so that they renumber what they send.
+fn forwarding_allocates_nothing(suite: Option<SrtpCryptoSuite>, layered: bool) {
     let mut engine = Engine::new(Config {
         pid: 1,
         seed: [7; 32],
@@ -106,9 +107,27 @@ fn forwarding_allocates_nothing(suite: Option<SrtpCryptoSuite>) {
         input.clone(),
         listen,
     );
-    let produce = json!({"kind": "video", "rtpParameters": {"codecs": vp8(96), "encodings": [{"ssrc": 5}]},
-        "rtpMapping": {"codecs": [{"payloadType": 96, "mappedPayloadType": 101}],
-            "encodings": [{"ssrc": 5, "mappedSsrc": 6}]}});
+    let encodings = |count: usize| {
+        (5..)
+            .take(count)
+            .map(|ssrc| json!({"ssrc": ssrc, "scalabilityMode": "L1T2"}))
+    };
+    let (kind, mode, count) = if layered {
+        ("simulcast", "S2T2", 2)
+    } else {
+        ("simple", "L1T1", 1)
+    };
+    let encodings: Vec<_> = match count {
+        1 => vec![json!({"ssrc": 5})],
+        count => encodings(count).collect(),
+    };
+    let mapped: Vec<_> = (5..)
+        .take(count)
+        .map(|ssrc| json!({"ssrc": ssrc, "mappedSsrc": ssrc + 1}))
+        .collect();
+    let consumable: Vec<_> = (6..).take(count).map(|ssrc| json!({"ssrc": ssrc})).collect();
+    let produce = json!({"kind": "video", "rtpParameters": {"codecs": vp8(96), "encodings": encodings},
+        "rtpMapping": {"codecs": [{"payloadType": 96, "mappedPayloadType": 101}], "encodings": mapped}});
     request(&mut engine, &mut network, "transport.produce", input, produce);
     for index in 0..CONSUMERS {
         let output = json!({"routerId": "r", "transportId": format!("t{index}"), "consumerId": "c", "producerId": "p"});
@@ -128,8 +147,9 @@ fn forwarding_allocates_nothing(suite: Option<SrtpCryptoSuite>) {
             create,
         );
         request(&mut engine, &mut network, "transport.connect", output.clone(), connect);
-        let consume = json!({"kind": "video", "type": "simple", "consumableRtpEncodings": [{"ssrc": 6}],
-            "rtpParameters": {"codecs": vp8(101), "encodings": [{"ssrc": 100 + index}]}});
+        let consume = json!({"kind": "video", "type": kind, "consumableRtpEncodings": consumable,
+            "preferredLayers": {"spatialLayer": 0, "temporalLayer": 0}, "rtpParameters": {"codecs": vp8(101),
+                "encodings": [{"ssrc": 100 + index, "scalabilityMode": mode}]}});
         request(&mut engine, &mut network, "transport.consume", output, consume);
     }
 
@@ -142,8 +162,24 @@ fn forwarding_allocates_nothing(suite: Option<SrtpCryptoSuite>) {
             packet[2..4].copy_from_slice(&sequence.to_be_bytes());
             packet[4..8].copy_from_slice(&(burst as u32 * 3000).to_be_bytes());
             packet[8..12].copy_from_slice(&5_u32.to_be_bytes());
-            // A key frame begins with each burst.
-            packet[12] = if index == 0 { 0x10 } else { 0 };
+            // A key frame begins with each burst; with layers, with every other one.
+            let start = if index == 0 { 0x10 } else { 0 };
+            if layered {
+                let (picture_id, layer) = ((burst & 0x7fff) as u16 | 0x8000, (burst % 2) as u8);
+                let [high, low] = picture_id.to_be_bytes();
+                let descriptor = [
+                    0x80 | start,
+                    0xe0,
+                    high,
+                    low,
+                    (burst / 2) as u8,
+                    layer << 6 | 0x20,
+                    layer,
+                ];
+                packet[12..19].copy_from_slice(&descriptor);
+            } else {
+                packet[12] = start;
+            }
             sequence = sequence.wrapping_add(1);
         }
         let source = SocketAddr::from(([127, 0, 0, 1], 9));
@@ -155,30 +191,37 @@ fn forwarding_allocates_nothing(suite: Option<SrtpCryptoSuite>) {
         engine.handle_datagrams(burst * 33_000, SocketId(1), &mut datagrams, network, &mut outbox);
         outbox.flush(network);
     };
-    for burst in 1..100 {
+    let settled = if layered { 600 } else { 100 };
+    for burst in 1..settled {
         forward(&mut engine, &mut network, burst);
     }
     let (before, sent) = (ALLOCATIONS.get(), network.datagrams);
     assert!(before > 0, "setting up allocates, so the counter counts");
-    for burst in 100..300 {
+    for burst in settled..settled + 200 {
         forward(&mut engine, &mut network, burst);
     }
     assert_eq!(
         network.datagrams - sent,
-        200 * BURST * CONSUMERS,
-        "all packets go to all consumers"
+        if layered { 100 } else { 200 } * BURST * CONSUMERS,
+        "all packets go to all consumers, apart from the layer that is left out"
     );
     assert_eq!(ALLOCATIONS.get() - before, 0, "{suite:?}");
 }
 
 #[test]
 fn in_the_clear() {
-    forwarding_allocates_nothing(None);
+    forwarding_allocates_nothing(None, false);
 }
 
 #[test]
 fn with_every_srtp_suite() {
     for suite in SrtpCryptoSuite::ALL {
-        forwarding_allocates_nothing(Some(suite));
+        forwarding_allocates_nothing(Some(suite), false);
     }
+}
+
+#[test]
+fn with_layers() {
+    forwarding_allocates_nothing(None, true);
+    forwarding_allocates_nothing(Some(SrtpCryptoSuite::AeadAes128Gcm), true);
 }
