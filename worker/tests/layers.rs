@@ -193,7 +193,7 @@ impl Conference {
         };
         let codecs = |payload_type: u8| {
             json!([{"mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90000,
-                "rtcpFeedback": [{"type": "nack", "parameter": "pli"}]}])
+                "rtcpFeedback": [{"type": "nack"}, {"type": "nack", "parameter": "pli"}]}])
         };
         let input = json!({"routerId": "r", "transportId": "in", "producerId": "p"});
         let output = json!({"routerId": "r", "transportId": "out", "consumerId": "c", "producerId": "p"});
@@ -488,4 +488,39 @@ fn nothing_is_sent_and_nothing_is_claimed_while_paused() {
         (conference.received.len(), conference.layer_events.len()),
         (received, told)
     );
+}
+
+#[test]
+fn parts_of_a_key_frame_that_overtook_its_first_one_are_sent_after_it() {
+    for seed in 500..510 {
+        let mut conference = Conference::new(seed);
+        conference.prefer(0, 2);
+        (0..60).for_each(|_| conference.tick(in_order));
+        conference.prefer(1, 2);
+        while conference.streams[1].key_frame_in != Some(0) {
+            conference.tick(in_order);
+        }
+        let tick = conference.tick;
+        let parts = conference.streams[1].frame(1, tick, 5);
+        let order: [usize; 5] = [[2, 1, 0, 4, 3], [4, 3, 2, 1, 0]][seed as usize % 2];
+        for part in order {
+            conference.deliver(vec![parts[part].clone()]);
+        }
+        let received: Vec<_> = conference
+            .received
+            .iter()
+            .filter(|packet| packet.origin.stream == 1)
+            .collect();
+        assert_eq!(received.iter().map(|packet| packet.origin.part).max(), Some(4));
+        let first = received[0].sequence;
+        for packet in &received {
+            assert_eq!(
+                packet.sequence.wrapping_sub(first),
+                u16::from(packet.origin.part),
+                "seed {seed}: {packet:?}"
+            );
+        }
+        assert_eq!(received.len(), 5);
+        assert_sane(&conference.received, seed);
+    }
 }

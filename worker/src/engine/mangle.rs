@@ -176,7 +176,7 @@ impl HeaderMangler {
         ]);
         out.put(&header.sequence_number.to_be_bytes());
         out.put(&header.timestamp.to_be_bytes());
-        out.put(&[0; 4]); // SSRC: the consumer's
+        out.put(&header.ssrc.to_be_bytes()); // as received: tells the stream of a packet that is kept
         let csrcs = usize::from(header.csrc_count) * 4;
         out.put(packet.get(12..12 + csrcs).unwrap_or_default());
         let block = out.length;

@@ -28,6 +28,11 @@ const AUDIO_AGE: u64 = 1_000_000;
 const VIDEO_BYTES: usize = 4 << 20;
 const AUDIO_BYTES: usize = 256 << 10;
 
+/// How many packets before the first one of a key frame are looked at for packets of that frame.
+const MAX_OVERTAKEN_ARRIVALS: u32 = 60;
+/// How far ahead of it they may be.
+const MAX_OVERTAKERS: u16 = 30;
+
 /// A source of media inside a router.
 #[derive(Debug)]
 pub struct Producer {
@@ -373,6 +378,48 @@ impl Producer {
     pub fn stored(&self, number: u32, now: u64) -> Option<(ForwardedPacket, &[u8])> {
         let (bytes, facts) = self.store.as_ref()?.get(number, now)?;
         Some((ForwardedPacket::restore(bytes, facts)?, bytes))
+    }
+
+    /// A packet that is kept, with the facts by which consumers decide.
+    pub fn stored_whole(&self, number: u32, now: u64) -> Option<(ForwardedPacket, &[u8])> {
+        let (mut packet, bytes) = self.stored(number, now)?;
+        let header = RtpHeader::parse(bytes).ok()?;
+        let (index, stream) = self
+            .streams
+            .iter()
+            .enumerate()
+            .find_map(|(index, stream)| Some((index, stream.as_ref().filter(|s| s.params.ssrc == header.ssrc)?)))?;
+        packet.encoding = index;
+        packet.mapped_ssrc = self
+            .rtp_mapping
+            .encodings
+            .get(index)
+            .map_or(0, |encoding| encoding.mapped_ssrc);
+        packet.sequence_number = header.sequence_number;
+        packet.timestamp = header.timestamp;
+        packet.marker = header.marker;
+        packet.descriptor = stream.codec.describe(header.payload(bytes));
+        packet.is_key_frame = packet.descriptor.is_key_frame;
+        packet.key_frame_needed = stream.codec.waits_for_key_frame();
+        Some((packet, bytes))
+    }
+
+    /// Packets of the same stream that came shortly before `packet` (kept as `number`) but follow it: by how much, and
+    /// their numbers.
+    pub fn overtakers(&self, packet: &ForwardedPacket, number: u32, now: u64) -> SmallVec<[(u16, u32); 8]> {
+        let oldest = self.oldest_stored();
+        let mut overtakers: SmallVec<[(u16, u32); 8]> = (1..=MAX_OVERTAKEN_ARRIVALS)
+            .map(|back| number.wrapping_sub(back))
+            .take_while(|number| number.wrapping_sub(oldest) < 1 << 31)
+            .filter_map(|number| {
+                let (other, _) = self.stored_whole(number, now)?;
+                let ahead = other.sequence_number.wrapping_sub(packet.sequence_number);
+                let follows = other.encoding == packet.encoding && (1..=MAX_OVERTAKERS).contains(&ahead);
+                follows.then_some((ahead, number))
+            })
+            .collect();
+        overtakers.sort_unstable();
+        overtakers
     }
 
     /// Whether a NACK may be due, or its timer is not set though it should be.

@@ -281,42 +281,24 @@ impl Router {
                 let Some(transport) = self.transports.get_mut(consumer.transport) else {
                     continue;
                 };
-                for Pending {
-                    packet,
-                    datagram: index,
-                    stored,
-                    ..
-                } in &*burst
-                {
-                    let now = context.now;
-                    let Some(rewrite) = consumer.forward(packet, producer, now, context.outbox) else {
-                        continue;
-                    };
-                    let received = datagram(*index);
-                    let repeated = consumer.streams.get(rewrite.stream);
-                    if repeated.is_some_and(|stream| stream.has_sent(rewrite.sequence_number)) {
-                        continue;
-                    }
-                    let sent = transport.send_rtp(&consumer.id, packet, &rewrite, received, now, context.outbox);
-                    let Some(sent) = sent else { continue };
-                    if let Some(stream) = consumer.streams.get_mut(rewrite.stream) {
-                        stream.sent(rewrite.timestamp, sent.size, now);
-                        if let Some(stored) = stored {
-                            let sent = SentPacket {
-                                packet: *stored,
-                                timestamp: rewrite.timestamp,
-                                marker: rewrite.marker,
-                                vp8: rewrite.vp8.map(vp8::Rewrite::to_stored),
-                                wide_sequence_number: sent.wide_sequence_number,
-                                tag: u32::from_be_bytes(sent.tail),
-                            };
-                            stream.remember(rewrite.sequence_number, sent, producer.oldest_stored());
-                        }
-                    }
-                    if consumer.trace.any() {
-                        let info = consumer.packet_info(packet, &rewrite, &sent);
-                        if let Some(event) = consumer.trace.packet(info, TraceDirection::Out, now) {
-                            context.outbox.notify(&consumer.id, event);
+                for pending in &*burst {
+                    let received = datagram(pending.datagram);
+                    let began = send_to(
+                        consumer,
+                        transport,
+                        producer,
+                        &pending.packet,
+                        received,
+                        pending.stored,
+                        context,
+                    );
+                    // Packets of the frame with which it begins may have come before its first one.
+                    if began && let Some(stored) = pending.stored {
+                        let overtakers = producer.overtakers(&pending.packet, stored, context.now);
+                        for (_, number) in overtakers {
+                            if let Some((packet, bytes)) = producer.stored_whole(number, context.now) {
+                                send_to(consumer, transport, producer, &packet, bytes, Some(number), context);
+                            }
                         }
                     }
                 }
@@ -742,4 +724,49 @@ impl Router {
             ..RouterDump::default()
         }
     }
+}
+
+/// Sends a packet to one consumer if it is to get it. True: it is the first one since the consumer began or switched.
+fn send_to(
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    producer: &Producer,
+    packet: &ForwardedPacket,
+    received: &[u8],
+    stored: Option<u32>,
+    context: &mut Context<'_>,
+) -> bool {
+    let now = context.now;
+    let Some(rewrite) = consumer.forward(packet, producer, now, context.outbox) else {
+        return false;
+    };
+    let began = consumer.take_began();
+    let repeated = consumer.streams.get(rewrite.stream);
+    if repeated.is_some_and(|stream| stream.has_sent(rewrite.sequence_number)) {
+        return began;
+    }
+    let Some(sent) = transport.send_rtp(&consumer.id, packet, &rewrite, received, now, context.outbox) else {
+        return began;
+    };
+    if let Some(stream) = consumer.streams.get_mut(rewrite.stream) {
+        stream.sent(rewrite.timestamp, sent.size, now);
+        if let Some(stored) = stored {
+            let sent = SentPacket {
+                packet: stored,
+                timestamp: rewrite.timestamp,
+                marker: rewrite.marker,
+                vp8: rewrite.vp8.map(vp8::Rewrite::to_stored),
+                wide_sequence_number: sent.wide_sequence_number,
+                tag: u32::from_be_bytes(sent.tail),
+            };
+            stream.remember(rewrite.sequence_number, sent, producer.oldest_stored());
+        }
+    }
+    if consumer.trace.any() {
+        let info = consumer.packet_info(packet, &rewrite, &sent);
+        if let Some(event) = consumer.trace.packet(info, TraceDirection::Out, now) {
+            context.outbox.notify(&consumer.id, event);
+        }
+    }
+    began
 }

@@ -70,6 +70,7 @@ impl Consumer {
             streams,
             encodings,
             wanted_key_frame: None,
+            began: false,
             mid: mid_element(parameters.mid.as_deref()),
             payload_types: parameters
                 .codecs

@@ -34,6 +34,8 @@ pub struct Forwarded {
     pub marker: bool,
     /// Counters of the consumer.
     pub vp8: Option<crate::rtp::codec::vp8::Rewrite>,
+    /// It is the first one since the consumer began or switched.
+    pub began: bool,
     /// It begins another stream of the producer.
     pub switched: bool,
     /// Other layers are sent from here on.

@@ -43,6 +43,8 @@ pub struct Consumer {
     encodings: SmallVec<[Option<u16>; 4]>,
     /// An encoding of which a key frame turned out to be needed while forwarding.
     wanted_key_frame: Option<usize>,
+    /// The last packet forwarded was the first one since it began or switched.
+    began: bool,
     /// MID extension as sent.
     pub mid: [u8; 1 + MID_LENGTH],
     /// Payload types that its peer understands.
@@ -108,11 +110,16 @@ impl Consumer {
         let supported = self.payload_types.contains(&packet.payload_type);
         let outcome = match &mut self.policy {
             Policy::Simple(simple) => {
+                let starting = simple.is_starting();
                 let number = simple.forward(packet, supported)?;
+                self.began = starting;
                 return self.rewrite(0, packet, number);
             }
             Policy::Pipe(streams) => {
-                let number = streams.get_mut(index)?.forward(packet, supported)?;
+                let stream = streams.get_mut(index)?;
+                let starting = stream.is_starting();
+                let number = stream.forward(packet, supported)?;
+                self.began = starting;
                 return self.rewrite(index, packet, number);
             }
             Policy::Simulcast(simulcast) => {
@@ -129,6 +136,7 @@ impl Consumer {
                 None
             }
             Outcome::Send(forwarded) => {
+                self.began = forwarded.began;
                 if forwarded.switched
                     && let Some(stream) = self.streams.first_mut()
                 {
@@ -245,6 +253,11 @@ impl Consumer {
             wide_sequence_number: sent.wide_sequence_number,
             form,
         })
+    }
+
+    /// Takes whether the last packet forwarded was the first one since it began or switched.
+    pub fn take_began(&mut self) -> bool {
+        std::mem::take(&mut self.began)
     }
 
     /// Its SSRCs, each with that of its retransmission.

@@ -25,6 +25,11 @@ impl Simple {
         self.starting = true;
     }
 
+    /// Whether nothing has been sent since it last became active.
+    pub fn is_starting(&self) -> bool {
+        self.starting
+    }
+
     /// The sequence number to send a packet with, or None if it does not go out.
     pub fn forward(&mut self, packet: &ForwardedPacket, supported: bool) -> Option<u16> {
         let sequence_number = packet.sequence_number;

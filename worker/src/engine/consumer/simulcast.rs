@@ -248,6 +248,7 @@ impl Simulcast {
             timestamp,
             marker: packet.marker,
             vp8: rewrite,
+            began: begins.is_some(),
             switched: begins.is_some(),
             layers_changed: begins.is_some() || self.current() != before,
         })

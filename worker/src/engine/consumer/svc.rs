@@ -165,9 +165,9 @@ impl Svc {
             }
             return Outcome::Drop;
         };
-        if self.starting {
+        let began = std::mem::take(&mut self.starting);
+        if began {
             self.sequence.sync(packet.sequence_number.wrapping_sub(1));
-            self.starting = false;
         }
         let Some(sequence_number) = self.sequence.input(packet.sequence_number) else {
             return Outcome::Drop;
@@ -177,6 +177,7 @@ impl Svc {
             timestamp: packet.timestamp,
             marker: packet.marker || ends_picture,
             vp8: None,
+            began,
             switched: false,
             layers_changed: self.current() != before,
         })
