@@ -6,6 +6,7 @@
 
 mod commands;
 pub mod consumer;
+pub mod forward;
 pub mod keys;
 pub mod listener;
 pub mod mangle;
@@ -28,10 +29,11 @@ use rand_chacha::ChaCha12Rng;
 use slotmap::SlotMap;
 
 use consumer::decisions::Why;
+use forward::Pending;
 use keys::{RouterKey, TransportKey};
 use outbox::{ChannelMessage, Outbox};
 use ports::{Ports, SocketId};
-use router::{Pending, Router};
+use router::Router;
 use timers::{Timers, Wake};
 use transport::Kind;
 use transport::direct::MAX_PACKET;

@@ -8,27 +8,20 @@ use std::net::SocketAddr;
 
 use channel_proto::event::{Event, PacketInfo, RemoteRtcpTuple, RemoteTuple, TraceDirection};
 use channel_proto::reply::RouterDump;
-use channel_proto::rtp_parameters::{MediaKind, ProducerType};
+use channel_proto::rtp_parameters::MediaKind;
 use slotmap::SlotMap;
-use smallvec::SmallVec;
 
 use super::Context;
-use super::consumer::decisions::Why;
 use super::consumer::{Consumer, KeyFrameOf};
+use super::forward::Pending;
 use super::keys::{ConsumerKey, ProducerKey, RouterKey, TransportKey};
-use super::mangle::ForwardedPacket;
 use super::producer::{Forward, Producer, StreamChange};
 use super::timers::Wake;
 use super::transport::Transport;
 use super::transport::plain::Source;
 use crate::rtcp;
-use crate::rtp::codec::vp8;
 use crate::rtp::packet::{RtpHeader, is_rtcp, is_rtp};
 use crate::rtp::recv_stream::RecvStream;
-use crate::rtp::retransmission::SentPacket;
-
-/// How often spatial layers are looked at for whether they carry something, in microseconds.
-const SPATIAL_LAYERS_CHECK: u64 = 1_500_000;
 
 /// Transports whose producers and consumers can reach each other.
 #[derive(Debug)]
@@ -47,17 +40,6 @@ pub struct Router {
     pub producers: SlotMap<ProducerKey, Producer>,
     /// Consumers of all transports.
     pub consumers: SlotMap<ConsumerKey, Consumer>,
-}
-
-/// A packet of the batch at hand that its producer's consumers are to get.
-#[derive(Debug)]
-pub struct Pending {
-    producer: ProducerKey,
-    /// Which datagram of the batch it came in.
-    datagram: usize,
-    packet: ForwardedPacket,
-    /// Its number among the packets that its producer keeps.
-    stored: Option<u32>,
 }
 
 impl Router {
@@ -256,80 +238,6 @@ impl Router {
         }
     }
 
-    /// Sends the packets of a batch to consumers.
-    ///
-    /// Consumer by consumer, not packet by packet: what one consumer gets of a burst lies together in the outbox and
-    /// leaves in one system call, and its state is touched once.
-    pub fn forward<'a>(
-        &mut self,
-        batch: &mut [Pending],
-        datagram: impl Fn(usize) -> &'a [u8],
-        context: &mut Context<'_>,
-    ) {
-        // Unstable, since a stable sort may allocate; the datagram keeps the order.
-        batch.sort_unstable_by_key(|pending| (pending.producer, pending.datagram));
-        let mut wanted: SmallVec<[(ProducerKey, usize); 4]> = SmallVec::new();
-        for burst in batch.chunk_by_mut(|one, other| one.producer == other.producer) {
-            self.keep(burst, &datagram, context.now);
-            let Some(producer) = burst.first().and_then(|first| self.producers.get(first.producer)) else {
-                continue;
-            };
-            for consumer in &producer.consumers {
-                let Some(consumer) = self.consumers.get_mut(*consumer).filter(|consumer| consumer.active) else {
-                    continue;
-                };
-                let Some(transport) = self.transports.get_mut(consumer.transport) else {
-                    continue;
-                };
-                for pending in &*burst {
-                    let received = datagram(pending.datagram);
-                    let began = send_to(
-                        consumer,
-                        transport,
-                        producer,
-                        &pending.packet,
-                        received,
-                        pending.stored,
-                        context,
-                    );
-                    // Packets of the frame with which it begins may have come before its first one.
-                    if began && let Some(stored) = pending.stored {
-                        let overtakers = producer.overtakers(&pending.packet, stored, context.now);
-                        for (_, number) in overtakers {
-                            if let Some((packet, bytes)) = producer.stored_whole(number, context.now) {
-                                send_to(consumer, transport, producer, &packet, bytes, Some(number), context);
-                            }
-                        }
-                    }
-                }
-                wanted.extend(
-                    consumer
-                        .take_wanted_key_frame()
-                        .map(|encoding| (consumer.producer, encoding)),
-                );
-                context.outbox.flush_if_full(context.ports);
-            }
-        }
-        for (producer, encoding) in wanted {
-            self.request_key_frames(producer, &[encoding], None, context);
-        }
-    }
-
-    /// Keeps the packets of a burst of one producer, if any of those who get them can ask for them again.
-    fn keep<'a>(&mut self, burst: &mut [Pending], datagram: &impl Fn(usize) -> &'a [u8], now: u64) {
-        let Some(producer) = burst.first().and_then(|first| self.producers.get_mut(first.producer)) else {
-            return;
-        };
-        let mut consumers = producer.consumers.iter().filter_map(|key| self.consumers.get(*key));
-        if consumers.any(|consumer| consumer.active && consumer.can_repair()) {
-            for pending in burst {
-                pending.stored = producer.store(&pending.packet, datagram(pending.datagram), now);
-            }
-        } else {
-            producer.clear_store();
-        }
-    }
-
     /// Lets the consumers of a transport go, and its reports.
     pub fn transport_connected(&mut self, key: TransportKey, context: &mut Context<'_>) {
         let Some(transport) = self.transports.get(key) else {
@@ -360,108 +268,6 @@ impl Router {
         }
     }
 
-    /// A consumer can send from now on: it chooses layers, and asks for what it begins with.
-    pub fn consumer_started(&mut self, key: ConsumerKey, context: &mut Context<'_>) {
-        if self.consumers.get(key).is_some_and(Consumer::is_layered) {
-            self.choose_layers(key, Why::Started, false, None, context);
-        } else {
-            self.request_key_frame(key, KeyFrameOf::All, context);
-        }
-    }
-
-    /// Lets a consumer choose layers anew. `key_frame` is the SSRC of the stream whose key frame is being processed.
-    pub fn choose_layers(
-        &mut self,
-        key: ConsumerKey,
-        why: Why,
-        force: bool,
-        key_frame: Option<u32>,
-        context: &mut Context<'_>,
-    ) {
-        let Some(consumer) = self.consumers.get_mut(key) else {
-            return;
-        };
-        let producer_key = consumer.producer;
-        let Some(producer) = self.producers.get_mut(producer_key) else {
-            return;
-        };
-        let Some(retargeted) = consumer.evaluate(producer, why, force, context.now) else {
-            return;
-        };
-        if retargeted.stopped {
-            context.outbox.notify(&consumer.id, consumer.layers_event());
-        }
-        let encoding = retargeted
-            .key_frame
-            .and_then(|spatial| consumer.encoding_of(spatial.into()));
-        if let Some(encoding) = encoding {
-            self.request_key_frames(producer_key, &[encoding], key_frame, context);
-        }
-    }
-
-    /// A stream of a producer appeared; `key_frame` is its SSRC if that was with a key frame.
-    fn stream_appeared(&mut self, key: ProducerKey, key_frame: Option<u32>, context: &mut Context<'_>) {
-        let Some(producer) = self.producers.get_mut(key) else {
-            return;
-        };
-        if producer.producer_type == ProducerType::Svc {
-            let now = context.now;
-            producer
-                .streams_mut()
-                .for_each(|stream| stream.known_spatial_layers = stream.active_spatial_layers(now));
-            context
-                .timers
-                .wake_at(now + SPATIAL_LAYERS_CHECK, Wake::SpatialLayers(self.key, key));
-        }
-        self.tell_consumers(key, Why::NewStream, key_frame, context);
-    }
-
-    /// Looks which spatial layers of a producer carry something; what changed concerns its consumers.
-    pub fn check_spatial_layers(&mut self, key: ProducerKey, context: &mut Context<'_>) {
-        let now = context.now;
-        let Some(producer) = self.producers.get_mut(key) else {
-            return;
-        };
-        context
-            .timers
-            .wake_at(now + SPATIAL_LAYERS_CHECK, Wake::SpatialLayers(self.key, key));
-        let mut changed = false;
-        for stream in producer.streams_mut() {
-            let layers = stream.active_spatial_layers(now);
-            changed |= std::mem::replace(&mut stream.known_spatial_layers, layers) != layers;
-        }
-        if changed && !producer.paused {
-            for consumer in producer.consumers.clone() {
-                self.choose_layers(consumer, Why::SpatialLayers, false, None, context);
-            }
-        }
-    }
-
-    /// Consumers of a producer learn scores, and those with layers choose anew.
-    fn tell_consumers(&mut self, key: ProducerKey, why: Why, key_frame: Option<u32>, context: &mut Context<'_>) {
-        let Some(producer) = self.producers.get(key) else {
-            return;
-        };
-        for consumer_key in producer.consumers.clone() {
-            if let (Some(consumer), Some(producer)) = (self.consumers.get(consumer_key), self.producers.get(key))
-                && !consumer.is_pipe()
-            {
-                context.outbox.notify(&consumer.id, consumer.score_event(producer));
-            }
-            self.choose_layers(consumer_key, why, false, key_frame, context);
-        }
-    }
-
-    /// The clock of a producer's stream became known: timestamps of it can be converted.
-    pub fn clock_known(&mut self, key: ProducerKey, context: &mut Context<'_>) {
-        let Some(producer) = self.producers.get(key) else {
-            return;
-        };
-        for consumer in producer.consumers.clone() {
-            self.choose_layers(consumer, Why::Clock, false, None, context);
-        }
-    }
-
     /// A consumer needs a key frame of its producer.
     pub fn request_key_frame(&mut self, key: ConsumerKey, of: KeyFrameOf, context: &mut Context<'_>) {
         let Some(consumer) = self
@@ -476,7 +282,7 @@ impl Router {
     }
 
     /// Key frames of these encodings are needed. Nothing is asked for while a key frame of that SSRC is processed.
-    fn request_key_frames(
+    pub(super) fn request_key_frames(
         &mut self,
         key: ProducerKey,
         encodings: &[usize],
@@ -556,14 +362,6 @@ impl Router {
             }
         }
         self.plan_key_frame_requests(key, context);
-    }
-
-    /// The score of a producer's stream changed: consumers learn it first.
-    pub fn score_changed(&mut self, key: ProducerKey, context: &mut Context<'_>) {
-        self.tell_consumers(key, Why::Score, None, context);
-        if let Some(producer) = self.producers.get(key) {
-            context.outbox.notify(&producer.id, producer.score_event());
-        }
     }
 
     fn watch_inactivity(&mut self, key: ProducerKey, context: &mut Context<'_>) {
@@ -724,49 +522,4 @@ impl Router {
             ..RouterDump::default()
         }
     }
-}
-
-/// Sends a packet to one consumer if it is to get it. True: it is the first one since the consumer began or switched.
-fn send_to(
-    consumer: &mut Consumer,
-    transport: &mut Transport,
-    producer: &Producer,
-    packet: &ForwardedPacket,
-    received: &[u8],
-    stored: Option<u32>,
-    context: &mut Context<'_>,
-) -> bool {
-    let now = context.now;
-    let Some(rewrite) = consumer.forward(packet, producer, now, context.outbox) else {
-        return false;
-    };
-    let began = consumer.take_began();
-    let repeated = consumer.streams.get(rewrite.stream);
-    if repeated.is_some_and(|stream| stream.has_sent(rewrite.sequence_number)) {
-        return began;
-    }
-    let Some(sent) = transport.send_rtp(&consumer.id, packet, &rewrite, received, now, context.outbox) else {
-        return began;
-    };
-    if let Some(stream) = consumer.streams.get_mut(rewrite.stream) {
-        stream.sent(rewrite.timestamp, sent.size, now);
-        if let Some(stored) = stored {
-            let sent = SentPacket {
-                packet: stored,
-                timestamp: rewrite.timestamp,
-                marker: rewrite.marker,
-                vp8: rewrite.vp8.map(vp8::Rewrite::to_stored),
-                wide_sequence_number: sent.wide_sequence_number,
-                tag: u32::from_be_bytes(sent.tail),
-            };
-            stream.remember(rewrite.sequence_number, sent, producer.oldest_stored());
-        }
-    }
-    if consumer.trace.any() {
-        let info = consumer.packet_info(packet, &rewrite, &sent);
-        if let Some(event) = consumer.trace.packet(info, TraceDirection::Out, now) {
-            context.outbox.notify(&consumer.id, event);
-        }
-    }
-    began
 }

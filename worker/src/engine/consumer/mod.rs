@@ -3,6 +3,7 @@
 //! This file holds what all types share; a type decides which packets go out: [`simple`], [`simulcast`], [`svc`].
 //! A pipe consumer sends all streams, each as a simple one would.
 
+mod choice;
 mod create;
 pub mod decisions;
 pub mod layers;

@@ -1,0 +1,146 @@
+//! From the packets of a batch to what consumers send.
+
+use channel_proto::event::TraceDirection;
+use smallvec::SmallVec;
+
+use super::Context;
+use super::consumer::Consumer;
+use super::keys::ProducerKey;
+use super::mangle::ForwardedPacket;
+use super::producer::Producer;
+use super::router::Router;
+use super::transport::Transport;
+use crate::rtp::codec::vp8;
+use crate::rtp::retransmission::SentPacket;
+
+/// A packet of the batch at hand that its producer's consumers are to get.
+#[derive(Debug)]
+pub struct Pending {
+    pub(super) producer: ProducerKey,
+    /// Which datagram of the batch it came in.
+    pub(super) datagram: usize,
+    pub(super) packet: ForwardedPacket,
+    /// Its number among the packets that its producer keeps.
+    pub(super) stored: Option<u32>,
+}
+
+impl Router {
+    /// Sends the packets of a batch to consumers.
+    ///
+    /// Consumer by consumer, not packet by packet: what one consumer gets of a burst lies together in the outbox and
+    /// leaves in one system call, and its state is touched once.
+    pub fn forward<'a>(
+        &mut self,
+        batch: &mut [Pending],
+        datagram: impl Fn(usize) -> &'a [u8],
+        context: &mut Context<'_>,
+    ) {
+        // Unstable, since a stable sort may allocate; the datagram keeps the order.
+        batch.sort_unstable_by_key(|pending| (pending.producer, pending.datagram));
+        let mut wanted: SmallVec<[(ProducerKey, usize); 4]> = SmallVec::new();
+        for burst in batch.chunk_by_mut(|one, other| one.producer == other.producer) {
+            self.keep(burst, &datagram, context.now);
+            let Some(producer) = burst.first().and_then(|first| self.producers.get(first.producer)) else {
+                continue;
+            };
+            for consumer in &producer.consumers {
+                let Some(consumer) = self.consumers.get_mut(*consumer).filter(|consumer| consumer.active) else {
+                    continue;
+                };
+                let Some(transport) = self.transports.get_mut(consumer.transport) else {
+                    continue;
+                };
+                for pending in &*burst {
+                    let received = datagram(pending.datagram);
+                    let began = send_to(
+                        consumer,
+                        transport,
+                        producer,
+                        &pending.packet,
+                        received,
+                        pending.stored,
+                        context,
+                    );
+                    // Packets of the frame with which it begins may have come before its first one.
+                    if began && let Some(stored) = pending.stored {
+                        let overtakers = producer.overtakers(&pending.packet, stored, context.now);
+                        for (_, number) in overtakers {
+                            if let Some((packet, bytes)) = producer.stored_whole(number, context.now) {
+                                send_to(consumer, transport, producer, &packet, bytes, Some(number), context);
+                            }
+                        }
+                    }
+                }
+                wanted.extend(
+                    consumer
+                        .take_wanted_key_frame()
+                        .map(|encoding| (consumer.producer, encoding)),
+                );
+                context.outbox.flush_if_full(context.ports);
+            }
+        }
+        for (producer, encoding) in wanted {
+            self.request_key_frames(producer, &[encoding], None, context);
+        }
+    }
+
+    /// Keeps the packets of a burst of one producer, if any of those who get them can ask for them again.
+    fn keep<'a>(&mut self, burst: &mut [Pending], datagram: &impl Fn(usize) -> &'a [u8], now: u64) {
+        let Some(producer) = burst.first().and_then(|first| self.producers.get_mut(first.producer)) else {
+            return;
+        };
+        let mut consumers = producer.consumers.iter().filter_map(|key| self.consumers.get(*key));
+        if consumers.any(|consumer| consumer.active && consumer.can_repair()) {
+            for pending in burst {
+                pending.stored = producer.store(&pending.packet, datagram(pending.datagram), now);
+            }
+        } else {
+            producer.clear_store();
+        }
+    }
+}
+
+/// Sends a packet to one consumer if it is to get it. True: it is the first one since the consumer began or switched.
+fn send_to(
+    consumer: &mut Consumer,
+    transport: &mut Transport,
+    producer: &Producer,
+    packet: &ForwardedPacket,
+    received: &[u8],
+    stored: Option<u32>,
+    context: &mut Context<'_>,
+) -> bool {
+    let now = context.now;
+    let Some(rewrite) = consumer.forward(packet, producer, now, context.outbox) else {
+        return false;
+    };
+    let began = consumer.take_began();
+    let repeated = consumer.streams.get(rewrite.stream);
+    if repeated.is_some_and(|stream| stream.has_sent(rewrite.sequence_number)) {
+        return began;
+    }
+    let Some(sent) = transport.send_rtp(&consumer.id, packet, &rewrite, received, now, context.outbox) else {
+        return began;
+    };
+    if let Some(stream) = consumer.streams.get_mut(rewrite.stream) {
+        stream.sent(rewrite.timestamp, sent.size, now);
+        if let Some(stored) = stored {
+            let sent = SentPacket {
+                packet: stored,
+                timestamp: rewrite.timestamp,
+                marker: rewrite.marker,
+                vp8: rewrite.vp8.map(vp8::Rewrite::to_stored),
+                wide_sequence_number: sent.wide_sequence_number,
+                tag: u32::from_be_bytes(sent.tail),
+            };
+            stream.remember(rewrite.sequence_number, sent, producer.oldest_stored());
+        }
+    }
+    if consumer.trace.any() {
+        let info = consumer.packet_info(packet, &rewrite, &sent);
+        if let Some(event) = consumer.trace.packet(info, TraceDirection::Out, now) {
+            context.outbox.notify(&consumer.id, event);
+        }
+    }
+    began
+}
