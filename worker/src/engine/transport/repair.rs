@@ -8,6 +8,9 @@ use super::super::router::Router;
 use super::super::timers::Wake;
 use crate::rtcp::{self, MAX_COMPOUND, NackItems};
 
+/// Bytes by which a retransmission is longer than what it repeats (RFC 4588 4).
+const RTX_HEADER: usize = 2;
+
 impl Router {
     /// Asks for packets of a producer that turned out to be missing, and plans to ask again.
     pub fn request_missing(&mut self, key: ProducerKey, context: &mut Context<'_>) {
@@ -123,7 +126,7 @@ impl Router {
             let Some((packet, bytes)) = producer.stored(repetition.sent.packet, now) else {
                 continue;
             };
-            if !stream.may_repeat(packet.size()) {
+            if !stream.may_repeat(packet.size() + RTX_HEADER) {
                 return;
             }
             let Some(rewrite) = consumer.repeat(index, sequence_number, &repetition, now) else {

@@ -1,0 +1,332 @@
+//! Receivers ask for packets again: what they get, and how much of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use channel_proto::dialect::json::decode_request;
+use channel_proto::reply::Reply;
+use channel_proto::srtp_parameters::SrtpCryptoSuite;
+use serde_json::{Value, json};
+use worker::engine::outbox::{ChannelMessage, Outbox, Run};
+use worker::engine::ports::{BindError, Ports, SocketId};
+use worker::engine::{Config, Datagram, Engine};
+use worker::rtcp;
+use worker::rtp::packet::{RtpHeader, is_rtcp};
+use worker::srtp::{SrtpReceiver, SrtpSender};
+
+const SSRC: u32 = 100;
+const RTX_SSRC: u32 = 101;
+const SENDER: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+const RECEIVER: ([u8; 4], u16) = ([127, 0, 0, 1], 40_000);
+
+/// Sockets that keep what is sent.
+#[derive(Default)]
+struct Network {
+    sockets: u16,
+    sent: Vec<(SocketAddr, Vec<u8>)>,
+}
+
+impl Ports for Network {
+    fn open_udp(&mut self, ip: IpAddr, _: u16) -> Result<(SocketId, SocketAddr), BindError> {
+        self.sockets += 1;
+        Ok((
+            SocketId(self.sockets.into()),
+            SocketAddr::new(ip, 20_000 + self.sockets),
+        ))
+    }
+
+    fn open_tcp(&mut self, _: IpAddr, _: u16) -> Result<(SocketId, SocketAddr), BindError> {
+        unreachable!("no transport over TCP here")
+    }
+
+    fn close(&mut self, _: SocketId) {}
+
+    fn transmit(&mut self, runs: &[Run], arena: &[u8]) {
+        for run in runs {
+            let datagrams = arena[run.start..run.start + run.length].chunks(run.segment);
+            self.sent
+                .extend(datagrams.map(|datagram| (run.destination, datagram.to_vec())));
+        }
+    }
+}
+
+/// A worker with a sender of video and a receiver of it.
+struct Room {
+    engine: Engine,
+    network: Network,
+    now: u64,
+    /// Of the receiver, with SRTP.
+    srtp: Option<(SrtpReceiver, SrtpSender)>,
+}
+
+impl Room {
+    fn new(suite: Option<SrtpCryptoSuite>, rtx: bool) -> Self {
+        let engine = Engine::new(Config {
+            pid: 1,
+            seed: [7; 32],
+            unix_offset: 0,
+        });
+        let mut room = Self {
+            engine,
+            network: Network::default(),
+            now: 1_000_000,
+            srtp: None,
+        };
+        let codecs = |payload_type: u8, rtx: bool| {
+            let mut codecs = vec![json!({"mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90000,
+                "rtcpFeedback": [{"type": "nack"}, {"type": "nack", "parameter": "pli"}]})];
+            if rtx {
+                codecs.push(json!({"mimeType": "video/rtx", "payloadType": payload_type + 1, "clockRate": 90000,
+                    "parameters": {"apt": payload_type}}));
+            }
+            codecs
+        };
+        room.request("worker.createRouter", json!({"routerId": "r"}), json!({}));
+        let input = json!({"routerId": "r", "transportId": "in", "producerId": "p"});
+        let listen = json!({"listenIp": {"ip": "127.0.0.1"}, "comedia": true});
+        room.request("router.createPlainTransport", input.clone(), listen);
+        let produce = json!({"kind": "video", "rtpParameters": {"codecs": codecs(96, true),
+                "encodings": [{"ssrc": 5, "rtx": {"ssrc": 6}}]},
+            "rtpMapping": {"codecs": [{"payloadType": 96, "mappedPayloadType": 101},
+                    {"payloadType": 97, "mappedPayloadType": 102}],
+                "encodings": [{"ssrc": 5, "mappedSsrc": 7}]}});
+        room.request("transport.produce", input, produce);
+        let output = json!({"routerId": "r", "transportId": "out", "consumerId": "c", "producerId": "p"});
+        let mut create = json!({"listenIp": {"ip": "127.0.0.1"}});
+        let mut connect = json!({"ip": "127.0.0.1", "port": RECEIVER.1});
+        if let Some(suite) = suite {
+            create["enableSrtp"] = true.into();
+            create["srtpCryptoSuite"] = suite.as_str().into();
+            let key = vec![1; suite.master_length()];
+            connect["srtpParameters"] =
+                json!({"cryptoSuite": suite.as_str(), "keyBase64": STANDARD.encode(&key)});
+        }
+        room.request("router.createPlainTransport", output.clone(), create);
+        let connected = room.request("transport.connect", output.clone(), connect);
+        if let (Some(suite), Reply::Connected(connected)) = (suite, connected) {
+            let key = STANDARD.decode(connected.srtp_parameters.unwrap().key_base64).unwrap();
+            room.srtp = Some((
+                SrtpReceiver::new(suite, &key).unwrap(),
+                SrtpSender::new(suite, &vec![1; suite.master_length()]).unwrap(),
+            ));
+        }
+        let mut encoding = json!({"ssrc": SSRC});
+        if rtx {
+            encoding["rtx"] = json!({"ssrc": RTX_SSRC});
+        }
+        let consume = json!({"kind": "video", "type": "simple", "consumableRtpEncodings": [{"ssrc": 7}],
+            "rtpParameters": {"mid": "0", "codecs": codecs(101, rtx), "encodings": [encoding]}});
+        room.request("transport.consume", output, consume);
+        room
+    }
+
+    fn request(&mut self, method: &str, internal: Value, data: Value) -> Reply {
+        let frame = json!({"id": 1, "method": method, "internal": internal, "data": data}).to_string();
+        let mut outbox = Outbox::new();
+        let request = decode_request(frame.as_bytes()).unwrap();
+        self.engine
+            .handle_request(self.now, request, &mut self.network, &mut outbox);
+        let answer = outbox.channel.into_iter().find_map(|message| match message {
+            ChannelMessage::Response(response) => Some(response.result),
+            ChannelMessage::Notification(_) => None,
+        });
+        answer.unwrap().unwrap_or_else(|failure| panic!("{method}: {failure:?}"))
+    }
+
+    fn datagram(&mut self, socket: u32, source: ([u8; 4], u16), mut bytes: Vec<u8>) {
+        let mut outbox = Outbox::new();
+        let mut datagrams = [Datagram {
+            source: SocketAddr::from(source),
+            bytes: &mut bytes,
+        }];
+        let socket = SocketId(socket);
+        self.engine
+            .handle_datagrams(self.now, socket, &mut datagrams, &mut self.network, &mut outbox);
+        outbox.flush(&mut self.network);
+    }
+
+    /// What the receiver gets, as on the wire, of a packet sent to it.
+    fn media(&mut self, sequence_number: u16, padding: u8) -> Vec<Vec<u8>> {
+        self.datagram(1, SENDER, media(96, 5, sequence_number, padding, None));
+        self.received()
+    }
+
+    /// What the receiver gets when it asks for packets.
+    fn nack(&mut self, sequence_numbers: &[u16]) -> Vec<Vec<u8>> {
+        let mut nack = Vec::new();
+        rtcp::generic_nack(&mut nack, SSRC, sequence_numbers, 10_000);
+        if let Some((_, sender)) = &mut self.srtp {
+            sender.protect_rtcp(&mut nack, 0).unwrap();
+        }
+        self.datagram(2, RECEIVER, nack);
+        self.received()
+    }
+
+    fn received(&mut self) -> Vec<Vec<u8>> {
+        let sent = std::mem::take(&mut self.network.sent);
+        let own = sent
+            .into_iter()
+            .filter(|(to, bytes)| *to == SocketAddr::from(RECEIVER) && !is_rtcp(bytes));
+        own.map(|(_, bytes)| bytes).collect()
+    }
+
+    /// Header and payload of a packet that the receiver got for the first time.
+    fn open(&mut self, packet: &[u8]) -> (RtpHeader, Vec<u8>) {
+        let mut packet = packet.to_vec();
+        if let Some((receiver, _)) = &mut self.srtp {
+            let header = RtpHeader::parse_encrypted(&packet).unwrap();
+            let length = receiver.unprotect_rtp(&mut packet, header.payload_offset).unwrap();
+            packet.truncate(length);
+        }
+        let header = RtpHeader::parse(&packet).unwrap();
+        (header, header.payload(&packet).to_vec())
+    }
+}
+
+/// A packet of a frame of its own; number 0 modulo 100 is a key frame.
+fn media(payload_type: u8, ssrc: u32, sequence_number: u16, padding: u8, original: Option<u16>) -> Vec<u8> {
+    let mut packet = vec![if padding > 0 { 0xa0 } else { 0x80 }, 0x80 | payload_type];
+    packet.extend(sequence_number.to_be_bytes());
+    let number = original.unwrap_or(sequence_number);
+    packet.extend((u32::from(number) * 3000).to_be_bytes());
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend(original.iter().flat_map(|number| number.to_be_bytes()));
+    packet.extend([0x10, u8::from(!number.is_multiple_of(100))]);
+    packet.extend([number as u8; 998]);
+    packet.extend((0..padding).map(|_| padding));
+    packet
+}
+
+fn suites() -> impl Iterator<Item = Option<SrtpCryptoSuite>> {
+    std::iter::once(None).chain(SrtpCryptoSuite::ALL.into_iter().map(Some))
+}
+
+#[test]
+fn by_rtx_a_packet_comes_back_with_its_number_and_without_padding() {
+    for suite in suites() {
+        let mut room = Room::new(suite, true);
+        let mut first = 0;
+        let mut payloads = Vec::new();
+        for number in 0..10 {
+            let packets = room.media(100 + number, if number == 3 { 7 } else { 0 });
+            let [packet] = &packets[..] else { panic!("{packets:?}") };
+            let (header, payload) = room.open(packet);
+            assert_eq!((header.ssrc, header.padding_length), (SSRC, if number == 3 { 7 } else { 0 }));
+            if number == 0 {
+                first = header.sequence_number;
+            }
+            assert_eq!(header.sequence_number, first + number);
+            payloads.push(payload);
+        }
+        let packets = room.nack(&[first + 3, first + 4, first + 50]);
+        let mut numbers = Vec::new();
+        for (packet, index) in packets.iter().zip([3_u16, 4]) {
+            let (header, payload) = room.open(packet);
+            let expected = (RTX_SSRC, 102, 0, u32::from(index + 100) * 3000);
+            assert_eq!(
+                (header.ssrc, header.payload_type, header.padding_length, header.timestamp),
+                expected
+            );
+            assert_eq!(payload[..2], (first + index).to_be_bytes());
+            assert_eq!(payload[2..], payloads[usize::from(index)]);
+            numbers.push(header.sequence_number);
+        }
+        assert_eq!((packets.len(), numbers[1]), (2, numbers[0] + 1));
+        assert!(room.nack(&[first + 3]).is_empty(), "once a round trip");
+        room.now += 100_000;
+        assert_eq!(room.nack(&[first + 3]).len(), 1);
+        room.now += 2_000_000;
+        assert!(room.nack(&[first + 5]).is_empty(), "too old");
+    }
+}
+
+/// An SRTP index must not be used for two different packets: what is sent again without RTX is the same to the last bit.
+#[test]
+fn without_rtx_a_packet_comes_back_byte_by_byte() {
+    for suite in suites() {
+        let mut room = Room::new(suite, false);
+        let packets: Vec<_> = (0..10).flat_map(|number| room.media(100 + number, 0)).collect();
+        let first = RtpHeader::parse_encrypted(&packets[0]).unwrap().sequence_number;
+        for _ in 0..2 {
+            room.now += 500_000;
+            assert_eq!(room.nack(&[first + 2, first + 7]), [packets[2].clone(), packets[7].clone()]);
+        }
+        // Who missed it the first time can read it.
+        assert_eq!(room.open(&packets[2]).0.sequence_number, first + 2);
+        // A packet that comes twice is not sent twice.
+        assert!(room.media(104, 0).is_empty());
+    }
+}
+
+#[test]
+fn a_flood_of_requests_is_bounded() {
+    let mut room = Room::new(None, true);
+    let first = room.media(100, 0);
+    let mut number = RtpHeader::parse(&first[0]).unwrap().sequence_number;
+    let (mut media, mut again) = (0, 0);
+    for step in 0..3000_u16 {
+        room.now += 10_000;
+        media += room.media(101 + step, 0).iter().map(Vec::len).sum::<usize>();
+        number += 1;
+        // The whole history, in every way that a receiver can make the round trip look short.
+        let wanted: Vec<u16> = (0..600).map(|back| number.wrapping_sub(600 - back)).collect();
+        again += room.nack(&wanted).iter().map(Vec::len).sum::<usize>();
+    }
+    assert!(again > 0 && again <= media / 4 + 128 * 1024, "{again} bytes for {media}");
+}
+
+#[test]
+fn a_paused_consumer_repeats_nothing() {
+    let mut room = Room::new(None, true);
+    let first = room.media(100, 0);
+    let number = RtpHeader::parse(&first[0]).unwrap().sequence_number;
+    let consumer = json!({"routerId": "r", "transportId": "out", "consumerId": "c", "producerId": "p"});
+    room.request("consumer.pause", consumer.clone(), json!({}));
+    assert!(room.nack(&[number]).is_empty());
+    room.request("consumer.resume", consumer, json!({}));
+    assert_eq!(room.nack(&[number]).len(), 1);
+}
+
+/// The way in: what is missing is asked for, comes as RTX, and goes on as media in its place.
+#[test]
+fn losses_before_the_worker_are_repaired_for_the_receiver() {
+    let mut room = Room::new(Some(SrtpCryptoSuite::AeadAes128Gcm), true);
+    let first = room.media(100, 0);
+    let first = room.open(&first[0]).0.sequence_number;
+    room.media(103, 0);
+    room.now += 40_000;
+    let mut outbox = Outbox::new();
+    room.engine.handle_timeout(room.now, &mut room.network, &mut outbox);
+    outbox.flush(&mut room.network);
+    let asked: Vec<u8> = room
+        .network
+        .sent
+        .drain(..)
+        .find(|(to, _)| *to == SocketAddr::from(SENDER))
+        .map(|(_, bytes)| bytes)
+        .unwrap();
+    assert_eq!(hex::encode(asked), "81cd0003000000000000000500650001");
+    room.datagram(1, SENDER, media(97, 6, 9, 0, Some(102)));
+    // One that comes twice is dropped.
+    room.datagram(1, SENDER, media(97, 6, 10, 0, Some(102)));
+    room.datagram(1, SENDER, media(97, 6, 11, 0, Some(101)));
+    let repaired = room.received();
+    let numbers: Vec<u16> = repaired.iter().map(|packet| room.open(packet).0.sequence_number).collect();
+    assert_eq!(numbers, [first + 2, first + 1]);
+    let stats = room.request(
+        "producer.getStats",
+        json!({"routerId": "r", "transportId": "in", "producerId": "p"}),
+        json!({}),
+    );
+    let Reply::RtpStreamStats(stats) = stats else { panic!("{stats:?}") };
+    let stats = &stats[0];
+    let figures = (stats.nack_count, stats.nack_packet_count, stats.packets_retransmitted, stats.packets_repaired);
+    assert_eq!(figures, (1, 2, 3, 2));
+    assert_eq!((stats.packet_count, stats.rtx_ssrc), (4, Some(6)));
+    // What came by RTX before it came at all goes on too.
+    room.datagram(1, SENDER, media(97, 6, 12, 0, Some(104)));
+    let packets = room.received();
+    assert_eq!(room.open(&packets[0]).0.sequence_number, first + 4);
+    assert!(room.media(104, 0).is_empty());
+}
