@@ -277,7 +277,8 @@ fn codec() -> Value {
         "payloadType": rtp::PAYLOAD_TYPE,
         "clockRate": rtp::CLOCK_RATE,
         "parameters": {},
-        "rtcpFeedback": [],
+        // As browsers do: what is sent has to be kept for those who ask for it again.
+        "rtcpFeedback": [{"type": "nack"}, {"type": "nack", "parameter": "pli"}],
     })
 }
 

@@ -130,9 +130,10 @@ impl<T: Copy> PacketStore<T> {
         }
     }
 
-    /// Doubles the ring, and moves the packets to its beginning.
+    /// Makes the ring larger by a quarter, and moves the packets to its beginning.
     fn grow(&mut self, length: usize) {
-        let wanted = (self.bytes.len() * 2).max(FIRST_BYTES).max(length.next_power_of_two());
+        let more = (self.bytes.len() / 4).max(FIRST_BYTES).max(length);
+        let wanted = self.bytes.len() + more;
         let mut bytes = Vec::with_capacity(wanted.min(self.max_bytes));
         for packet in &mut self.packets {
             let from = self.bytes.get(packet.offset..packet.offset + packet.length);

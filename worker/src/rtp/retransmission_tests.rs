@@ -47,7 +47,8 @@ fn a_store_in_use_allocates_nothing() {
     };
     let before = run(&mut store, 2000);
     assert_eq!(before, run(&mut store, 100_000));
-    assert_eq!(store.bytes.len(), 1 << 20, "two seconds are 700 KB");
+    let size = store.bytes.len();
+    assert!((684_000..900_000).contains(&size), "{size}: two seconds are 684 KB");
 }
 
 fn sent(packet: u32) -> SentPacket {
