@@ -74,11 +74,15 @@ impl Room {
             srtp: None,
         };
         let codecs = |payload_type: u8, rtx: bool| {
-            let mut codecs = vec![json!({"mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90000,
-                "rtcpFeedback": [{"type": "nack"}, {"type": "nack", "parameter": "pli"}]})];
+            let mut codecs = vec![
+                json!({"mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90000,
+                "rtcpFeedback": [{"type": "nack"}, {"type": "nack", "parameter": "pli"}]}),
+            ];
             if rtx {
-                codecs.push(json!({"mimeType": "video/rtx", "payloadType": payload_type + 1, "clockRate": 90000,
-                    "parameters": {"apt": payload_type}}));
+                codecs.push(
+                    json!({"mimeType": "video/rtx", "payloadType": payload_type + 1, "clockRate": 90000,
+                    "parameters": {"apt": payload_type}}),
+                );
             }
             codecs
         };
@@ -99,8 +103,7 @@ impl Room {
             create["enableSrtp"] = true.into();
             create["srtpCryptoSuite"] = suite.as_str().into();
             let key = vec![1; suite.master_length()];
-            connect["srtpParameters"] =
-                json!({"cryptoSuite": suite.as_str(), "keyBase64": STANDARD.encode(&key)});
+            connect["srtpParameters"] = json!({"cryptoSuite": suite.as_str(), "keyBase64": STANDARD.encode(&key)});
         }
         room.request("router.createPlainTransport", output.clone(), create);
         let connected = room.request("transport.connect", output.clone(), connect);
@@ -131,7 +134,9 @@ impl Room {
             ChannelMessage::Response(response) => Some(response.result),
             ChannelMessage::Notification(_) => None,
         });
-        answer.unwrap().unwrap_or_else(|failure| panic!("{method}: {failure:?}"))
+        answer
+            .unwrap()
+            .unwrap_or_else(|failure| panic!("{method}: {failure:?}"))
     }
 
     fn datagram(&mut self, socket: u32, source: ([u8; 4], u16), mut bytes: Vec<u8>) {
@@ -212,7 +217,10 @@ fn by_rtx_a_packet_comes_back_with_its_number_and_without_padding() {
             let packets = room.media(100 + number, if number == 3 { 7 } else { 0 });
             let [packet] = &packets[..] else { panic!("{packets:?}") };
             let (header, payload) = room.open(packet);
-            assert_eq!((header.ssrc, header.padding_length), (SSRC, if number == 3 { 7 } else { 0 }));
+            assert_eq!(
+                (header.ssrc, header.padding_length),
+                (SSRC, if number == 3 { 7 } else { 0 })
+            );
             if number == 0 {
                 first = header.sequence_number;
             }
@@ -225,7 +233,12 @@ fn by_rtx_a_packet_comes_back_with_its_number_and_without_padding() {
             let (header, payload) = room.open(packet);
             let expected = (RTX_SSRC, 102, 0, u32::from(index + 100) * 3000);
             assert_eq!(
-                (header.ssrc, header.payload_type, header.padding_length, header.timestamp),
+                (
+                    header.ssrc,
+                    header.payload_type,
+                    header.padding_length,
+                    header.timestamp
+                ),
                 expected
             );
             assert_eq!(payload[..2], (first + index).to_be_bytes());
@@ -250,7 +263,10 @@ fn without_rtx_a_packet_comes_back_byte_by_byte() {
         let first = RtpHeader::parse_encrypted(&packets[0]).unwrap().sequence_number;
         for _ in 0..2 {
             room.now += 500_000;
-            assert_eq!(room.nack(&[first + 2, first + 7]), [packets[2].clone(), packets[7].clone()]);
+            assert_eq!(
+                room.nack(&[first + 2, first + 7]),
+                [packets[2].clone(), packets[7].clone()]
+            );
         }
         // Who missed it the first time can read it.
         assert_eq!(room.open(&packets[2]).0.sequence_number, first + 2);
@@ -268,12 +284,15 @@ fn a_flood_of_requests_is_bounded() {
     for step in 0..3000_u16 {
         room.now += 10_000;
         media += room.media(101 + step, 0).iter().map(Vec::len).sum::<usize>();
-        number += 1;
+        number = number.wrapping_add(1);
         // The whole history, in every way that a receiver can make the round trip look short.
-        let wanted: Vec<u16> = (0..600).map(|back| number.wrapping_sub(600 - back)).collect();
+        let wanted: Vec<u16> = (0..600_u16).map(|back| number.wrapping_sub(600 - back)).collect();
         again += room.nack(&wanted).iter().map(Vec::len).sum::<usize>();
     }
-    assert!(again > 0 && again <= media / 4 + 128 * 1024, "{again} bytes for {media}");
+    assert!(
+        again > 0 && again <= media / 4 + 128 * 1024,
+        "{again} bytes for {media}"
+    );
 }
 
 #[test]
@@ -312,16 +331,26 @@ fn losses_before_the_worker_are_repaired_for_the_receiver() {
     room.datagram(1, SENDER, media(97, 6, 10, 0, Some(102)));
     room.datagram(1, SENDER, media(97, 6, 11, 0, Some(101)));
     let repaired = room.received();
-    let numbers: Vec<u16> = repaired.iter().map(|packet| room.open(packet).0.sequence_number).collect();
+    let numbers: Vec<u16> = repaired
+        .iter()
+        .map(|packet| room.open(packet).0.sequence_number)
+        .collect();
     assert_eq!(numbers, [first + 2, first + 1]);
     let stats = room.request(
         "producer.getStats",
         json!({"routerId": "r", "transportId": "in", "producerId": "p"}),
         json!({}),
     );
-    let Reply::RtpStreamStats(stats) = stats else { panic!("{stats:?}") };
+    let Reply::RtpStreamStats(stats) = stats else {
+        panic!("{stats:?}")
+    };
     let stats = &stats[0];
-    let figures = (stats.nack_count, stats.nack_packet_count, stats.packets_retransmitted, stats.packets_repaired);
+    let figures = (
+        stats.nack_count,
+        stats.nack_packet_count,
+        stats.packets_retransmitted,
+        stats.packets_repaired,
+    );
     assert_eq!(figures, (1, 2, 3, 2));
     assert_eq!((stats.packet_count, stats.rtx_ssrc), (4, Some(6)));
     // What came by RTX before it came at all goes on too.
