@@ -5,6 +5,7 @@
 //! * [`rtp`], [`rtcp`], [`srtp`]: the protocols below; they know nothing of routers or consumers.
 
 pub mod dtls;
+pub mod bwe;
 pub mod engine;
 pub mod rtcp;
 pub mod rtp;

@@ -244,14 +244,17 @@ impl Router {
             }
             Command::TransportRestartIce => Err(unknown_method()),
             Command::TransportSetMaxIncomingBitrate(arguments) => {
-                transport.max_incoming_bitrate = arguments?.bitrate;
+                let bitrate = arguments?.bitrate;
+                transport.set_max_incoming_bitrate(bitrate, context.now, context.outbox);
                 Ok(Reply::None)
             }
             Command::TransportSetMaxOutgoingBitrate(arguments) => {
-                if arguments?.bitrate < MIN_OUTGOING_BITRATE {
+                let bitrate = arguments?.bitrate;
+                if bitrate < MIN_OUTGOING_BITRATE {
                     let reason = format!("bitrate must be >= {MIN_OUTGOING_BITRATE}");
                     return Err(Failure::type_error(reason));
                 }
+                transport.max_outgoing_bitrate = Some(bitrate);
                 Ok(Reply::None)
             }
             Command::TransportEnableTraceEvent(arguments) => {
@@ -341,6 +344,7 @@ impl Router {
             return Err(failure);
         }
         transport.adopt_extensions(&producer.rtp_parameters);
+        transport.watch_incoming(&producer.rtp_parameters);
         transport.producers.insert(id.to_owned(), key);
         self.producer_ids.insert(id.to_owned(), key);
         Ok(Reply::Produced(Produced { producer_type }))
@@ -380,6 +384,7 @@ impl Router {
         if producer.paused {
             context.outbox.notify(id, Event::ProducerPause);
         }
+        transport.watch_outgoing(consumer.kind(), consumer.parameters());
         let key: ConsumerKey = self.consumers.insert(consumer);
         producer.consumers.push(key);
         transport.consumers.insert(id.to_owned(), key);

@@ -141,6 +141,7 @@ impl Engine {
             | Wake::Inactivity(router, _)
             | Wake::KeyFrameRequests(router, _)
             | Wake::SpatialLayers(router, _)
+            | Wake::TransportFeedback(router, _)
             | Wake::Nack(router, _)) = wake;
             let Some(router) = self.routers.get_mut(router) else {
                 continue;
@@ -150,6 +151,7 @@ impl Engine {
                 Wake::Inactivity(_, producer) => router.check_inactivity(producer, &mut context),
                 Wake::KeyFrameRequests(_, producer) => router.repeat_key_frame_requests(producer, &mut context),
                 Wake::SpatialLayers(_, producer) => router.check_spatial_layers(producer, &mut context),
+                Wake::TransportFeedback(_, transport) => router.report_arrivals(transport, &mut context),
                 Wake::Nack(_, producer) => router.repeat_requests(producer, &mut context),
             }
         }

@@ -132,6 +132,12 @@ impl Router {
         let Some(transport) = self.transports.get_mut(key) else {
             return;
         };
+        if transport.incoming.is_some() {
+            self.note_arrival(key, header, packet, context);
+        }
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
         let names = transport.names(header, packet);
         let wide_sequence_number = transport.wide_sequence_number(header, packet);
         let found = transport

@@ -21,6 +21,8 @@ pub enum Wake {
     SpatialLayers(RouterKey, ProducerKey),
     /// A producer's requests for missing packets.
     Nack(RouterKey, ProducerKey),
+    /// A transport's report of arrivals to its sender.
+    TransportFeedback(RouterKey, TransportKey),
 }
 
 /// Wake-ups by time in microseconds.

@@ -136,6 +136,12 @@ pub fn transport_wide_cc(value: &[u8]) -> Option<u16> {
     <[u8; 2]>::try_from(value).ok().map(u16::from_be_bytes)
 }
 
+/// A 24-bit time of sending, in 2^-18 s.
+pub fn read_abs_send_time(value: &[u8]) -> Option<u32> {
+    let [a, b, c] = value.try_into().ok()?;
+    Some(u32::from_be_bytes([0, a, b, c]))
+}
+
 /// A time of microseconds as 24 bits: 6 of seconds, 18 of fractions.
 pub fn abs_send_time(now: u64) -> u32 {
     // 24 bits are 64 seconds; reduced first, nothing overflows.

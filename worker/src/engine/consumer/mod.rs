@@ -292,6 +292,11 @@ impl Consumer {
         }
     }
 
+    /// What its peer receives.
+    pub fn parameters(&self) -> &RtpParameters {
+        &self.rtp_parameters
+    }
+
     /// Audio or video.
     pub fn kind(&self) -> MediaKind {
         self.kind

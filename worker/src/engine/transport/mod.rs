@@ -1,9 +1,10 @@
 //! A transport: how packets of one peer come in and go out.
 //!
 //! This file holds what all kinds share; [`plain`], [`pipe`] and [`direct`] are kinds, [`reports`] is periodic RTCP,
-//! [`repair`] asks for missing packets and answers those who do.
+//! [`repair`] asks for missing packets and answers those who do, [`feedback`] tells senders what arrives.
 
 pub mod direct;
+pub mod feedback;
 pub mod outgoing;
 pub mod pipe;
 pub mod plain;
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 
 use channel_proto::event::PayloadEvent;
 use channel_proto::reply::{RecvRtpHeaderExtensions, TransportDump, TransportStats};
-use channel_proto::rtp_parameters::RtpParameters;
+use channel_proto::rtp_parameters::{MediaKind, RtpParameters};
 use hashbrown::HashMap;
 
 use super::keys::{ConsumerKey, ProducerKey};
@@ -24,6 +25,8 @@ use super::outbox::Outbox;
 use super::producer::{PacketNames, extension_id};
 use super::router::Router;
 use super::trace::TraceEvents;
+use crate::bwe::incoming::Arrival;
+use crate::bwe::{Feedback, Incoming};
 use crate::rtp::extensions::{self, HeaderExtensionKind};
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::rate::RateCounter;
@@ -61,6 +64,10 @@ pub struct Transport {
     pub reporting: bool,
     /// Reference time of the peer (middle 32 bits) and when it came, for the answer to it.
     pub peer_reference_time: Option<(u32, u64)>,
+    /// What may be sent to the peer in bits per second, if the parent said so.
+    pub max_outgoing_bitrate: Option<u32>,
+    /// What the peer is told about what it sends.
+    pub incoming: Option<Box<Incoming>>,
     recv_extensions: RecvRtpHeaderExtensions,
     /// Number of the next video packet, if the peer tells which of them arrive.
     wide_sequence: Option<u16>,
@@ -149,6 +156,8 @@ impl Transport {
             reporting: false,
             peer_reference_time: None,
             recv_extensions: RecvRtpHeaderExtensions::default(),
+            max_outgoing_bitrate: None,
+            incoming: None,
             wide_sequence: None,
         }
     }
@@ -190,6 +199,48 @@ impl Transport {
     pub fn wide_sequence_number(&self, header: &RtpHeader, packet: &[u8]) -> Option<u16> {
         let value = header.extension(packet, self.recv_extensions.transport_wide_cc01?)?;
         extensions::transport_wide_cc(value)
+    }
+
+    /// Watches what comes in, if a producer's peer wants to be told about it. The first that does decides how.
+    pub fn watch_incoming(&mut self, parameters: &RtpParameters) {
+        if self.incoming.is_none() {
+            let limit = self.max_incoming_bitrate;
+            self.incoming = Feedback::of(parameters).map(|feedback| Box::new(Incoming::new(feedback, limit)));
+        }
+    }
+
+    /// Counts video packets, if a consumer's peer tells which of them arrive.
+    pub fn watch_outgoing(&mut self, kind: MediaKind, parameters: &RtpParameters) {
+        if kind == MediaKind::Video && Feedback::of(parameters) == Some(Feedback::TransportCc) {
+            self.wide_sequence.get_or_insert(1);
+        }
+    }
+
+    /// Takes note of a packet, whoever it is for: what is to be sent about it at once is appended to `out`. Returns when
+    /// the next report of arrivals is to be sent, if that is to be planned.
+    pub fn note_arrival(&mut self, header: &RtpHeader, packet: &[u8], now: u64, out: &mut Vec<u8>) -> Option<u64> {
+        let incoming = self.incoming.as_mut()?;
+        let read = |id: Option<u8>| id.and_then(|id| header.extension(packet, id));
+        let ids = &self.recv_extensions;
+        let arrival = Arrival {
+            ssrc: header.ssrc,
+            wide_sequence_number: read(ids.transport_wide_cc01).and_then(extensions::transport_wide_cc),
+            abs_send_time: read(ids.abs_send_time).and_then(extensions::read_abs_send_time),
+            size: packet.len(),
+        };
+        incoming.add(arrival, now, out)
+    }
+
+    /// Sets what the peer may send in bits per second, 0 for no limit.
+    pub fn set_max_incoming_bitrate(&mut self, bitrate: u32, now: u64, outbox: &mut Outbox) {
+        self.max_incoming_bitrate = bitrate;
+        let mut message = Vec::new();
+        if let Some(incoming) = &mut self.incoming {
+            incoming.set_limit(bitrate, &mut message);
+        }
+        if !message.is_empty() {
+            self.send_rtcp(&message, now, outbox);
+        }
     }
 
     /// Sends a packet of a consumer. None: it did not leave.
@@ -292,6 +343,8 @@ impl Transport {
             rtx_bytes_sent: traffic.rtx_sent.bytes(),
             rtx_send_bitrate: traffic.rtx_sent.bitrate(now),
             max_incoming_bitrate: (self.max_incoming_bitrate > 0).then_some(self.max_incoming_bitrate),
+            available_incoming_bitrate: self.incoming.as_ref().and_then(|incoming| incoming.available_bitrate()),
+            rtp_packet_loss_received: self.incoming.as_ref().map(|incoming| incoming.packet_loss()),
             ..TransportStats::default()
         };
         match &self.kind {
