@@ -4,8 +4,8 @@
 //! * [`runtime`]: fds, sockets, signals and the clock, around the engine.
 //! * [`rtp`], [`rtcp`], [`srtp`]: the protocols below; they know nothing of routers or consumers.
 
-pub mod dtls;
 pub mod bwe;
+pub mod dtls;
 pub mod engine;
 pub mod rtcp;
 pub mod rtp;

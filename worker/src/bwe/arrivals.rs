@@ -145,7 +145,10 @@ mod tests {
             return Vec::new();
         }
         let feedback = TransportFeedback::parse(&out[12..]).unwrap();
-        feedback.packets().map(|(number, at)| (number, at.map(|at| at / 1000))).collect()
+        feedback
+            .packets()
+            .map(|(number, at)| (number, at.map(|at| at / 1000)))
+            .collect()
     }
 
     #[test]
@@ -159,7 +162,10 @@ mod tests {
         arrivals.add(2, 120_000);
         arrivals.add(65_535, 125_000);
         arrivals.add(1, 130_000);
-        assert_eq!(told(&mut arrivals), [(65_535, Some(125)), (0, None), (1, Some(20)), (2, Some(120))]);
+        assert_eq!(
+            told(&mut arrivals),
+            [(65_535, Some(125)), (0, None), (1, Some(20)), (2, Some(120))]
+        );
         // After a silence nothing is kept, but what is missing is still told.
         arrivals.add(3, 5_000_000);
         assert_eq!(told(&mut arrivals), [(3, Some(5000))]);

@@ -105,7 +105,11 @@ impl Incoming {
             Way::TransportCc { arrivals, .. } => {
                 arrivals.add(packet.wide_sequence_number?, now);
                 let limited = self.limit > 0 || self.unlimited > 0;
-                if limited && self.limit_told_at.is_none_or(|at| now.saturating_sub(at) >= LIMIT_INTERVAL) {
+                if limited
+                    && self
+                        .limit_told_at
+                        .is_none_or(|at| now.saturating_sub(at) >= LIMIT_INTERVAL)
+                {
                     self.limit_told_at = Some(now);
                     if self.limit == 0 {
                         self.unlimited -= 1;
@@ -118,7 +122,11 @@ impl Incoming {
                 if estimator.add(packet.ssrc, packet.abs_send_time?, packet.size, now)
                     && let Some(estimate) = estimator.estimate()
                 {
-                    let bitrate = if self.limit > 0 { estimate.min(self.limit) } else { estimate };
+                    let bitrate = if self.limit > 0 {
+                        estimate.min(self.limit)
+                    } else {
+                        estimate
+                    };
                     rtcp::receiver_estimated_maximum_bitrate(out, bitrate.into(), &estimator.ssrcs(now));
                 }
                 None
@@ -247,14 +255,20 @@ mod tests {
             panic!("{packets:?}");
         };
         let feedback = TransportFeedback::parse(body);
-        assert_eq!(feedback.map(|feedback| (feedback.base, feedback.message_count)), Some((1, 0)));
+        assert_eq!(
+            feedback.map(|feedback| (feedback.base, feedback.message_count)),
+            Some((1, 0))
+        );
         assert!((incoming.packet_loss() - 0.5).abs() < 1e-6);
         incoming.report(&mut out, &mut lengths);
         assert_eq!(lengths.len(), 1, "nothing came since");
         assert_eq!(incoming.add(packet(5), 1_500_000, &mut out), Some(1_600_000));
         incoming.report(&mut out, &mut lengths);
         assert_eq!(lengths.len(), 2);
-        assert!((incoming.packet_loss() - 0.5 / 3.0).abs() < 1e-6, "newer ones weigh more");
+        assert!(
+            (incoming.packet_loss() - 0.5 / 3.0).abs() < 1e-6,
+            "newer ones weigh more"
+        );
     }
 
     #[test]
@@ -288,7 +302,10 @@ mod tests {
             assert_eq!(incoming.add(arrival, now, &mut out), None);
         }
         let told = bitrates(&out);
-        assert!(told.len() > 5 && told.iter().all(|bitrate| *bitrate == 123_000), "{told:?}");
+        assert!(
+            told.len() > 5 && told.iter().all(|bitrate| *bitrate == 123_000),
+            "{told:?}"
+        );
         assert!(incoming.available_bitrate().is_some_and(|bitrate| bitrate > 160_000));
         out.clear();
         incoming.set_limit(0, &mut out);

@@ -69,7 +69,7 @@ impl RemoteEstimator {
         };
         self.sent = Some(self.sent.map_or(sent, |before| before.max(sent)));
         let usage = self.trend.update(
-            i64::try_from(i128::from(sent) * 1_000_000 >> 18).unwrap_or_default(),
+            i64::try_from((i128::from(sent) * 1_000_000) >> 18).unwrap_or_default(),
             i64::try_from(now).unwrap_or(i64::MAX),
         );
         let first_at = *self.first_at.get_or_insert(now);
@@ -166,7 +166,10 @@ mod tests {
     fn a_sender_uses_its_link_and_does_not_overrun_it() {
         for capacity in [200_000, 1_000_000, 3_000_000] {
             let rate = run(capacity, 300_000, 60);
-            assert!(rate > capacity * 6 / 10 && rate <= capacity * 101 / 100, "{rate} of {capacity}");
+            assert!(
+                rate > capacity * 6 / 10 && rate <= capacity * 101 / 100,
+                "{rate} of {capacity}"
+            );
         }
     }
 

@@ -71,7 +71,11 @@ impl Trend {
     /// Takes a packet that left at `sent` and arrived at `arrived`, each in microseconds from a zero of its own.
     pub fn update(&mut self, sent: i64, arrived: i64) -> Usage {
         let Some(group) = &mut self.current else {
-            self.current = Some(Group { first_sent: sent, sent, arrived });
+            self.current = Some(Group {
+                first_sent: sent,
+                sent,
+                arrived,
+            });
             return self.usage;
         };
         if arrived - group.arrived > TIMEOUT || arrived < group.arrived {
@@ -88,7 +92,11 @@ impl Trend {
             return self.usage;
         }
         let complete = *group;
-        self.current = Some(Group { first_sent: sent, sent, arrived });
+        self.current = Some(Group {
+            first_sent: sent,
+            sent,
+            arrived,
+        });
         if let Some(previous) = self.previous.replace(complete) {
             let sent = (complete.sent - previous.sent) as f64 / 1000.0;
             let arrived = (complete.arrived - previous.arrived) as f64 / 1000.0;
@@ -104,8 +112,7 @@ impl Trend {
         let innovation = difference - self.gradient;
         let bound = 3.0 * self.noise_variance.sqrt();
         let limited = innovation.clamp(-bound, bound);
-        self.noise_variance =
-            ((1.0 - NOISE_SHARE) * self.noise_variance + NOISE_SHARE * limited * limited).max(1.0);
+        self.noise_variance = ((1.0 - NOISE_SHARE) * self.noise_variance + NOISE_SHARE * limited * limited).max(1.0);
         let variance = self.gradient_variance + STATE_NOISE;
         let gain = variance / (self.noise_variance + variance);
         self.gradient_variance = (1.0 - gain) * variance;
@@ -124,7 +131,11 @@ impl Trend {
             }
         } else {
             self.overused_for = None;
-            self.usage = if gradient < -self.threshold { Usage::Under } else { Usage::Normal };
+            self.usage = if gradient < -self.threshold {
+                Usage::Under
+            } else {
+                Usage::Normal
+            };
         }
         if before == Usage::Over && self.usage == Usage::Over {
             self.overused_for = Some(0.0);
