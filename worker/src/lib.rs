@@ -2,7 +2,7 @@
 //!
 //! * [`engine`]: every piece of state and every decision; no sockets, no clock.
 //! * [`runtime`]: fds, sockets, signals and the clock, around the engine.
-//! * [`rtp`], [`rtcp`], [`srtp`]: the protocols below; they know nothing of routers or consumers.
+//! * [`rtp`], [`rtcp`], [`srtp`], [`sctp`]: the protocols below; they know nothing of routers or consumers.
 
 pub mod bwe;
 pub mod dtls;
@@ -10,4 +10,5 @@ pub mod engine;
 pub mod rtcp;
 pub mod rtp;
 pub mod runtime;
+pub mod sctp;
 pub mod srtp;

@@ -1,0 +1,285 @@
+//! What an enemy may send.
+
+use rand::{Rng as _, RngCore as _, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+use super::chunks::{COOKIE_ECHO, push_element, write_checksum};
+use super::tests::{Net, ORDERED, settings};
+use super::*;
+
+fn packet(tag: [u8; 4], pieces: &[(u8, u8, Vec<u8>)]) -> Vec<u8> {
+    let mut packet = vec![0x13, 0x88, 0x13, 0x88];
+    packet.extend_from_slice(&tag);
+    packet.extend_from_slice(&[0; 4]);
+    for (kind, flags, value) in pieces {
+        push_element(&mut packet, [*kind, *flags], &[value]);
+    }
+    write_checksum(&mut packet);
+    packet
+}
+
+fn outputs(association: &mut Association) -> Vec<Output> {
+    std::iter::from_fn(|| association.poll()).collect()
+}
+
+fn packets(association: &mut Association) -> Vec<Vec<u8>> {
+    let packets = outputs(association).into_iter().filter_map(|output| match output {
+        Output::Packet(packet) => Some(packet),
+        _ => None,
+    });
+    packets.collect()
+}
+
+/// An association that was told to connect, and the INIT of a peer.
+fn connecting() -> (Association, Vec<u8>) {
+    let mut ours = Association::new(settings(1), 0);
+    ours.connect(0);
+    outputs(&mut ours);
+    let mut peer = Association::new(settings(2), 0);
+    peer.connect(0);
+    let init = packets(&mut peer).remove(0);
+    (ours, init)
+}
+
+/// The stack's own cookie, which it would take, unsealed.
+fn forged_cookie() -> Vec<u8> {
+    let mut value = Vec::new();
+    value.extend_from_slice(b"dcSCTP00");
+    value.extend_from_slice(&[0, 0, 0, 9, 0, 0, 0, 8]);
+    value.resize(48, 1);
+    value
+}
+
+#[test]
+fn a_forged_cookie_makes_no_association() {
+    let (mut ours, _) = connecting();
+    for tag in [[0, 0, 0, 8], ours.tag.unwrap()] {
+        ours.receive(1, &packet(tag, &[(COOKIE_ECHO, 0, forged_cookie())]));
+        let mut longer = forged_cookie();
+        longer.extend_from_slice(&[0; 24]);
+        ours.receive(1, &packet(tag, &[(COOKIE_ECHO, 0, longer)]));
+    }
+    assert_eq!(ours.state(), State::Connecting);
+    assert_eq!(outputs(&mut ours), []);
+}
+
+#[test]
+fn a_cookie_is_good_for_a_minute_and_for_one_association() {
+    for (at, key, expected) in [
+        (500_000, 1, State::Connected),
+        (cookie::LIFETIME + 3_000_000, 1, State::Connecting),
+        (500_000, 3, State::Connecting),
+    ] {
+        let (mut ours, init) = connecting();
+        ours.receive(500_000, &init);
+        let init_ack = packets(&mut ours).remove(0);
+        let mut peer = Association::new(settings(2), 0);
+        peer.connect(0);
+        outputs(&mut peer);
+        peer.receive(500_000, &init_ack);
+        let echo = packets(&mut peer)
+            .into_iter()
+            .find(|packet| has_cookie(packet))
+            .unwrap();
+        if key != 1 {
+            ours = Association::new(settings(key), 0);
+            ours.connect(0);
+        }
+        ours.receive(at, &echo);
+        assert_eq!(ours.state(), expected, "at {at} with key {key}");
+    }
+}
+
+#[test]
+fn bit_flips_are_dropped() {
+    let (_, init) = connecting();
+    for bit in 0..init.len() * 8 {
+        let (mut ours, _) = connecting();
+        let mut flipped = init.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        ours.receive(1, &flipped);
+        assert_eq!(outputs(&mut ours), [], "bit {bit}");
+    }
+}
+
+#[test]
+fn an_init_flood_holds_nothing() {
+    let (mut ours, init) = connecting();
+    for _ in 0..10_000 {
+        ours.receive(1, &init);
+        let answers = packets(&mut ours);
+        assert_eq!(answers.len(), 1);
+        assert!(answers[0].len() <= init.len() + 100, "no amplification");
+    }
+    assert_eq!(ours.state(), State::Connecting);
+}
+
+/// Packets of an association under load, as a base for mutations.
+fn captured() -> Vec<Vec<u8>> {
+    let mut net = Net::new(settings(1), settings(2));
+    let mut all = Vec::new();
+    let now = net.now;
+    net.ends.iter_mut().for_each(|end| end.connect(now));
+    for round in 0..60_u16 {
+        for from in 0..2 {
+            if net.ends[from].state() == State::Connected {
+                let _ = net.ends[from].send(now, round % 7, 51, &vec![3; 100 * usize::from(round)], ORDERED);
+                if round % 20 == 19 {
+                    net.ends[from].reset_stream(now, round % 7);
+                }
+            }
+            for packet in packets(&mut net.ends[from]) {
+                net.ends[1 - from].receive(now + u64::from(round) * 1000, &packet);
+                all.push(packet);
+            }
+        }
+    }
+    assert!(all.len() > 100);
+    all
+}
+
+#[test]
+fn mutated_packets_with_good_checksums_neither_panic_nor_pile_up() {
+    let all = captured();
+    let mut rng = ChaCha12Rng::seed_from_u64(5);
+    for round in 0..150 {
+        let mut net = Net::connected();
+        if round % 3 == 0 {
+            net = Net::new(settings(1), settings(2));
+            net.ends[0].connect(1);
+            net.poll();
+        }
+        let now = net.now;
+        for step in 0..200 {
+            let mut bytes = all[rng.random_range(0..all.len())].clone();
+            for _ in 0..rng.random_range(0..4) {
+                let at = rng.random_range(12..bytes.len());
+                bytes[at] = rng.next_u32() as u8;
+            }
+            if rng.random_bool(0.2) {
+                bytes.truncate(rng.random_range(0..=bytes.len()));
+            }
+            // As from a peer: right tag, right checksum.
+            if let (Some(tag), true) = (net.ends[0].tag, bytes.len() >= 12) {
+                bytes[4..8].copy_from_slice(&tag);
+            }
+            write_checksum(&mut bytes);
+            net.ends[0].receive(now + step, &bytes);
+            assert!(outputs(&mut net.ends[0]).len() < 100);
+        }
+        for _ in 0..50 {
+            if let Some(at) = net.ends[0].next_timeout() {
+                net.ends[0].handle_timeout(at);
+                outputs(&mut net.ends[0]);
+            }
+        }
+    }
+}
+
+fn data(tsn: u32, stream: u16, ssn: u16, flags: u8, payload: &[u8]) -> (u8, u8, Vec<u8>) {
+    let mut value = tsn.to_be_bytes().to_vec();
+    value.extend_from_slice(&stream.to_be_bytes());
+    value.extend_from_slice(&ssn.to_be_bytes());
+    value.extend_from_slice(&53_u32.to_be_bytes());
+    value.extend_from_slice(payload);
+    (DATA, flags, value)
+}
+
+/// A connected end, the tag its packets need, and the sequence number that is next.
+fn victim() -> (Association, [u8; 4], u32) {
+    let mut net = Net::connected();
+    net.run_for(1_000_000);
+    let now = net.now;
+    net.ends[1].send(now, 0, 53, b"x", ORDERED).unwrap();
+    let sent = packets(&mut net.ends[1]).remove(0);
+    let [ours, _] = net.ends;
+    let chunk = chunks(&sent).find(|chunk| chunk.kind == DATA).unwrap();
+    let tsn = u32::from_be_bytes(*chunk.value().first_chunk().unwrap());
+    let tag = *sent[4..].first_chunk().unwrap();
+    (ours, tag, tsn)
+}
+
+/// How many packets it takes until the association is given up.
+fn bombard(mut chunk: impl FnMut(u32) -> (u8, u8, Vec<u8>)) -> Option<u32> {
+    let (mut ours, tag, tsn) = victim();
+    for index in 0..3000_u32 {
+        let pieces: Vec<_> = (0..50)
+            .map(|piece| chunk(tsn.wrapping_add(index * 50 + piece)))
+            .collect();
+        ours.receive(u64::from(index), &packet(tag, &pieces));
+        for output in outputs(&mut ours) {
+            if output == Output::State(State::Closed) {
+                assert!(ours.socket.is_none() && ours.next_timeout().is_none());
+                return Some(index);
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn a_message_without_end_in_tiny_pieces_is_cut_off() {
+    assert!(bombard(|tsn| data(tsn, 0, 0, 0, b"x")).is_some());
+}
+
+#[test]
+fn messages_behind_one_that_never_comes_are_cut_off() {
+    // The sequence number of the stream begins with 1: 0 never comes.
+    assert!(bombard(|tsn| data(tsn, 1, (tsn % 30_000) as u16 + 1, 3, b"x")).is_some());
+}
+
+#[test]
+fn complete_tiny_messages_go_on_for_ever() {
+    assert_eq!(bombard(|tsn| data(tsn, 1, 0, 7, b"x")), None);
+}
+
+#[test]
+fn a_message_without_end_in_large_pieces_stays_within_the_window() {
+    let (mut ours, tag, tsn) = victim();
+    let mut taken = 0;
+    for index in 0..10_000_u32 {
+        ours.receive(
+            u64::from(index),
+            &packet(tag, &[data(tsn.wrapping_add(index), 0, 0, 0, &[1; 1100])]),
+        );
+        for sent in packets(&mut ours) {
+            if let Some(sack) = chunks(&sent).find(|chunk| chunk.kind == 3) {
+                let acknowledged = u32::from_be_bytes(*sack.value().first_chunk().unwrap());
+                taken = acknowledged.wrapping_sub(tsn).wrapping_add(1);
+            }
+        }
+    }
+    assert!(
+        taken > 1000 && usize::try_from(taken).unwrap() * 1100 <= WINDOW.0 + 1100,
+        "{taken} taken"
+    );
+}
+
+#[test]
+fn strangers_do_not_count_as_the_peer() {
+    let (mut ours, tag, tsn) = victim();
+    let wrong = tag.map(|byte| !byte);
+    for index in 0..3000_u32 {
+        let pieces: Vec<_> = (0..50)
+            .map(|piece| data(tsn.wrapping_add(index * 50 + piece), 0, 0, 0, b"x"))
+            .collect();
+        ours.receive(u64::from(index), &packet(wrong, &pieces));
+    }
+    assert_eq!(ours.state(), State::Connected);
+    assert_eq!(ours.small_chunks, 0);
+}
+
+#[test]
+fn forward_tsn_far_ahead_and_zero_length_data_are_survived() {
+    let (mut ours, tag, tsn) = victim();
+    for skip in [1, 1000, 99_999, 200_000, 0x7fff_ffff, 0x8000_0000] {
+        let mut value = tsn.wrapping_add(skip).to_be_bytes().to_vec();
+        for stream in 0..250_u16 {
+            value.extend_from_slice(&stream.to_be_bytes());
+            value.extend_from_slice(&u16::MAX.to_be_bytes());
+        }
+        ours.receive(1, &packet(tag, &[(192, 0, value)]));
+        ours.receive(2, &packet(tag, &[data(tsn, 0, 0, 3, b"")]));
+        assert!(outputs(&mut ours).len() < 20);
+    }
+}

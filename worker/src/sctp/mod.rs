@@ -1,0 +1,520 @@
+//! An SCTP association over a function that carries datagrams (RFC 9260, RFC 8831), without sockets and clock.
+//!
+//! The protocol itself is `dcsctp`'s. This module keeps the interface small, bounds what a peer can make us hold, counts
+//! what is buffered until the peer has acknowledged it, lets queued messages leave before their stream is reset, and
+//! authenticates cookies.
+//!
+//! Time is in microseconds of the clock that `now` comes from. After each call, [`Association::poll`] says what follows.
+
+pub mod chunks;
+mod cookie;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use dcsctp::api::{
+    DcSctpSocket, LifecycleId, Message, Options, PpId, SendOptions, SocketEvent, SocketTime, StreamId,
+    ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS,
+};
+use hashbrown::HashMap;
+
+use chunks::{DATA, I_DATA, PORT, chunks, is_sctp};
+use cookie::{CookieKey, has_cookie};
+
+/// Payload protocol identifiers (RFC 8831 8).
+pub mod ppid {
+    /// Data channel establishment (RFC 8832).
+    pub const DCEP: u32 = 50;
+    /// Text.
+    pub const STRING: u32 = 51;
+    /// Bytes.
+    pub const BINARY: u32 = 53;
+    /// Text of no bytes; one byte of payload that means nothing.
+    pub const EMPTY_STRING: u32 = 56;
+    /// No bytes; one byte of payload that means nothing.
+    pub const EMPTY_BINARY: u32 = 57;
+}
+
+/// Streams that we announce in both directions: they cost nothing until used, and their number cannot grow later.
+const STREAMS: u16 = 65_535;
+/// Smallest and largest receive window in bytes: what a peer can make us hold of messages that are not complete.
+const WINDOW: (usize, usize) = (5 * 1024 * 1024, 64 * 1024 * 1024);
+/// Messages that may wait to be acknowledged; each costs more than its bytes.
+const MAX_UNFINISHED: usize = 32_768;
+/// A chunk with less payload than this, in bytes, costs more to hold than it carries.
+const SMALL_CHUNK: usize = 128;
+/// Small chunks that a peer may have us hold. Ordinary peers stay far below, since each message that is complete makes
+/// up for some; one that sends pieces without end is cut off.
+const MAX_SMALL_CHUNKS: u32 = 65_536;
+/// Small chunks that a complete message makes up for.
+const SMALL_CHUNKS_PER_MESSAGE: u32 = 4;
+
+/// What an association is set up with.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Longest message in bytes, in both directions.
+    pub max_message_size: usize,
+    /// Bytes of messages that may wait to be acknowledged.
+    pub send_buffer_size: usize,
+    /// Whether packets travel over DTLS, so that checksums may be left out (RFC 9653).
+    pub over_dtls: bool,
+    /// Key of state cookies; nobody else may know it.
+    pub secret: [u8; 32],
+    /// Where tags and first sequence numbers come from.
+    pub seed: u64,
+}
+
+/// State of an association.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Not started; packets are ignored.
+    New,
+    /// Being set up.
+    Connecting,
+    /// Messages flow.
+    Connected,
+    /// Could not be set up. Final.
+    Failed,
+    /// Ended by either side, or lost. Final.
+    Closed,
+}
+
+/// How a message is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// In the order of the stream.
+    pub ordered: bool,
+    /// Milliseconds after which it is given up.
+    pub lifetime: Option<u16>,
+    /// Retransmissions after which it is given up.
+    pub max_retransmissions: Option<u16>,
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// There is no association, or not any more.
+    #[error("SCTP association not connected")]
+    NotConnected,
+    /// Too much waits already; the message may be sent later.
+    #[error("SCTP send buffer full")]
+    BufferFull,
+    /// The message is longer than allowed.
+    #[error("message too large")]
+    TooLarge,
+    /// The peer does not take that many streams.
+    #[error("SCTP stream beyond those of the peer")]
+    NoSuchStream,
+    /// A message of no bytes whose identifier has no form for that.
+    #[error("empty message")]
+    Empty,
+    /// The stack refused it.
+    #[error("message refused")]
+    Refused,
+}
+
+/// What follows from a call.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A packet for the peer.
+    Packet(Vec<u8>),
+    /// The state changed.
+    State(State),
+    /// A message came.
+    Message {
+        /// Stream that it came on.
+        stream: u16,
+        /// Payload protocol identifier.
+        ppid: u32,
+        /// Its bytes, at least one.
+        payload: Vec<u8>,
+    },
+    /// The peer reset these of its streams; none means all.
+    StreamsReset(Vec<u16>),
+}
+
+/// A message that the peer has not acknowledged.
+#[derive(Debug, Clone, Copy)]
+struct Unfinished {
+    stream: u16,
+    length: usize,
+}
+
+/// A message that waits until its stream has been reset.
+#[derive(Debug)]
+struct Held {
+    id: u64,
+    stream: u16,
+    ppid: u32,
+    payload: Vec<u8>,
+    delivery: Delivery,
+}
+
+/// One association.
+pub struct Association {
+    /// Absent once it is over.
+    socket: Option<Box<dyn DcSctpSocket>>,
+    state: State,
+    settings: Settings,
+    cookies: CookieKey,
+    started: u64,
+    /// Tag that packets of the peer carry.
+    tag: Option<[u8; 4]>,
+    unfinished: HashMap<u64, Unfinished>,
+    /// Of `unfinished`, how many on each stream.
+    per_stream: HashMap<u16, u32>,
+    next_id: u64,
+    buffered: usize,
+    /// Streams to be reset once their messages are through.
+    resets: BTreeSet<u16>,
+    held: VecDeque<Held>,
+    small_chunks: u32,
+    outputs: VecDeque<Output>,
+}
+
+impl fmt::Debug for Association {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Association")
+            .field("state", &self.state)
+            .field("buffered", &self.buffered)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Association {
+    /// An association that has not been started.
+    pub fn new(settings: Settings, now: u64) -> Self {
+        let window = settings.max_message_size.saturating_mul(2).clamp(WINDOW.0, WINDOW.1);
+        let mut options = Options {
+            local_port: PORT,
+            remote_port: PORT,
+            announced_maximum_incoming_streams: STREAMS,
+            announced_maximum_outgoing_streams: STREAMS,
+            max_message_size: settings.max_message_size,
+            max_receiver_window_buffer_size: window,
+            // Both are enforced here, and count what is in flight too.
+            max_send_buffer_size: settings.send_buffer_size.saturating_mul(2),
+            per_stream_send_queue_limit: settings.send_buffer_size.saturating_mul(2),
+            ..Options::default()
+        };
+        if settings.over_dtls {
+            options.zero_checksum_alternate_error_detection_method =
+                ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS;
+        }
+        // The stack draws tags from the generator of this thread.
+        fastrand::seed(settings.seed);
+        Self {
+            socket: Some(dcsctp::new_socket("", &options)),
+            state: State::New,
+            settings,
+            cookies: CookieKey::new(&settings.secret),
+            started: now,
+            tag: None,
+            unfinished: HashMap::new(),
+            per_stream: HashMap::new(),
+            next_id: 1,
+            buffered: 0,
+            resets: BTreeSet::new(),
+            held: VecDeque::new(),
+            small_chunks: 0,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Bytes of messages that the peer has not acknowledged.
+    pub fn buffered_amount(&self) -> usize {
+        self.buffered
+    }
+
+    /// How many streams the peer lets us send on, while connected.
+    pub fn outgoing_streams(&self) -> Option<u16> {
+        let metrics = self.socket.as_ref()?.get_metrics()?;
+        (self.state == State::Connected).then_some(metrics.negotiated_maximum_outgoing_streams)
+    }
+
+    /// Starts it. The peer may do so at the same time.
+    pub fn connect(&mut self, now: u64) {
+        if self.state == State::New {
+            self.set_state(State::Connecting);
+            self.with_socket(now, |socket| socket.connect());
+        }
+    }
+
+    /// Takes a packet of the peer.
+    pub fn receive(&mut self, now: u64, packet: &[u8]) {
+        if !matches!(self.state, State::Connecting | State::Connected) || !is_sctp(packet) {
+            return;
+        }
+        let opened = if has_cookie(packet) {
+            let Some(opened) = self.cookies.open(packet, now) else {
+                return;
+            };
+            self.tag = opened.get(4..8).and_then(|tag| tag.try_into().ok());
+            Some(opened)
+        } else {
+            None
+        };
+        if self.tag.is_some() && packet.get(4..8) == self.tag.as_ref().map(|tag| &tag[..]) {
+            let small = chunks(packet).filter(|chunk| match chunk.kind {
+                DATA => chunk.bytes.len() < 16 + SMALL_CHUNK,
+                I_DATA => chunk.bytes.len() < 20 + SMALL_CHUNK,
+                _ => false,
+            });
+            self.small_chunks = self.small_chunks.saturating_add(small.count() as u32);
+            if self.small_chunks > MAX_SMALL_CHUNKS {
+                self.abort(now);
+                return;
+            }
+        }
+        self.with_socket(now, |socket| socket.handle_input(opened.as_deref().unwrap_or(packet)));
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn next_timeout(&self) -> Option<u64> {
+        let at = self.socket.as_ref()?.poll_timeout();
+        (at != SocketTime::infinite_future()).then(|| {
+            self.started
+                .saturating_add((at - SocketTime::zero()).as_micros() as u64)
+        })
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: u64) {
+        self.with_socket(now, |_| {});
+    }
+
+    /// Sends a message. One of no bytes is sent as RFC 8831 6.6 says.
+    ///
+    /// # Errors
+    /// It was not taken.
+    pub fn send(
+        &mut self,
+        now: u64,
+        stream: u16,
+        ppid: u32,
+        payload: &[u8],
+        delivery: Delivery,
+    ) -> Result<(), SendError> {
+        let Some(streams) = self.outgoing_streams() else {
+            return Err(SendError::NotConnected);
+        };
+        if stream >= streams {
+            return Err(SendError::NoSuchStream);
+        }
+        let (ppid, payload) = match ppid {
+            _ if !payload.is_empty() => (ppid, payload.to_vec()),
+            ppid::STRING => (ppid::EMPTY_STRING, vec![0]),
+            ppid::BINARY => (ppid::EMPTY_BINARY, vec![0]),
+            ppid::EMPTY_STRING | ppid::EMPTY_BINARY => (ppid, vec![0]),
+            _ => return Err(SendError::Empty),
+        };
+        let length = payload.len();
+        if length > self.settings.max_message_size.min(self.settings.send_buffer_size) {
+            return Err(SendError::TooLarge);
+        }
+        if self.buffered.saturating_add(length) > self.settings.send_buffer_size
+            || self.unfinished.len() >= MAX_UNFINISHED
+        {
+            return Err(SendError::BufferFull);
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.buffered += length;
+        self.unfinished.insert(id, Unfinished { stream, length });
+        let message = Held {
+            id,
+            stream,
+            ppid,
+            payload,
+            delivery,
+        };
+        if self.resets.contains(&stream) {
+            self.held.push_back(message);
+            return Ok(());
+        }
+        let sent = self.hand_over(now, message);
+        self.collect(now);
+        sent
+    }
+
+    /// Resets one of our streams, once its messages are through. What is sent on it later comes after the reset.
+    pub fn reset_stream(&mut self, now: u64, stream: u16) {
+        if self.outgoing_streams().is_some_and(|streams| stream < streams) {
+            self.resets.insert(stream);
+            self.collect(now);
+        }
+    }
+
+    /// Ends it at once; the peer is told.
+    pub fn abort(&mut self, now: u64) {
+        if matches!(self.state, State::Connecting | State::Connected) {
+            self.with_socket(now, |socket| socket.close());
+        }
+    }
+
+    /// What follows from the calls so far, in order.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn hand_over(&mut self, now: u64, message: Held) -> Result<(), SendError> {
+        let at = self.time(now);
+        let options = SendOptions {
+            unordered: !message.delivery.ordered,
+            lifetime: message
+                .delivery
+                .lifetime
+                .map(|milliseconds| Duration::from_millis(u64::from(milliseconds))),
+            max_retransmissions: message.delivery.max_retransmissions,
+            lifecycle_id: LifecycleId::new(message.id),
+        };
+        *self.per_stream.entry(message.stream).or_default() += 1;
+        let Some(socket) = &mut self.socket else {
+            return Err(SendError::NotConnected);
+        };
+        socket.advance_time(at);
+        // If it is refused, the end of the message is told as for any other.
+        socket
+            .send(
+                Message::new(StreamId(message.stream), PpId(message.ppid), message.payload),
+                &options,
+            )
+            .map_err(|_| SendError::Refused)
+    }
+
+    fn time(&self, now: u64) -> SocketTime {
+        SocketTime::zero() + Duration::from_micros(now.saturating_sub(self.started))
+    }
+
+    fn with_socket(&mut self, now: u64, work: impl FnOnce(&mut dyn DcSctpSocket)) {
+        let at = self.time(now);
+        let Some(socket) = &mut self.socket else {
+            return;
+        };
+        socket.advance_time(at);
+        work(socket.as_mut());
+        self.collect(now);
+    }
+
+    /// Takes what the stack has to say, and does the resets that have become possible.
+    fn collect(&mut self, now: u64) {
+        self.drain(now);
+        let ready: Vec<u16> = self
+            .resets
+            .iter()
+            .copied()
+            .filter(|stream| !self.per_stream.contains_key(stream))
+            .collect();
+        if ready.is_empty() {
+            return;
+        }
+        let streams: Vec<StreamId> = ready.iter().map(|stream| StreamId(*stream)).collect();
+        if let Some(socket) = &mut self.socket {
+            // A peer that does not know of resets keeps its streams as they are.
+            let _ = socket.reset_streams(&streams);
+        }
+        self.resets.retain(|stream| !ready.contains(stream));
+        let (released, held) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|message| ready.contains(&message.stream));
+        self.held = held;
+        let released: VecDeque<Held> = released;
+        for message in released {
+            // Its end is told if it is refused.
+            let _ = self.hand_over(now, message);
+        }
+        self.drain(now);
+    }
+
+    fn drain(&mut self, now: u64) {
+        loop {
+            let Some(socket) = &mut self.socket else {
+                return;
+            };
+            while let Some(message) = socket.get_next_message() {
+                self.small_chunks = self.small_chunks.saturating_sub(SMALL_CHUNKS_PER_MESSAGE);
+                if message.payload.len() <= self.settings.max_message_size {
+                    self.outputs.push_back(Output::Message {
+                        stream: message.stream_id.0,
+                        ppid: message.ppid.0,
+                        payload: message.payload,
+                    });
+                }
+            }
+            let Some(event) = socket.poll_event() else {
+                return;
+            };
+            match event {
+                SocketEvent::SendPacket(packet) => {
+                    if let Some(init) = chunks(&packet).next().filter(|chunk| chunk.kind == 1) {
+                        self.tag = init.value().first_chunk::<4>().copied();
+                    }
+                    let packet = self.cookies.seal(packet, now);
+                    self.outputs.push_back(Output::Packet(packet));
+                }
+                SocketEvent::OnConnected() => self.set_state(State::Connected),
+                SocketEvent::OnConnectionRestarted() => self.forget_messages(),
+                SocketEvent::OnClosed() | SocketEvent::OnAborted(..) => {
+                    let never = self.state == State::Connecting;
+                    self.set_state(if never { State::Failed } else { State::Closed });
+                    self.forget_messages();
+                    self.resets.clear();
+                    self.socket = None;
+                }
+                SocketEvent::OnIncomingStreamReset(streams) => {
+                    let streams = streams.iter().map(|stream| stream.0).collect();
+                    self.outputs.push_back(Output::StreamsReset(streams));
+                }
+                SocketEvent::OnLifecycleEnd(id) => self.finished(id.value()),
+                SocketEvent::OnError(..)
+                | SocketEvent::OnBufferedAmountLow(_)
+                | SocketEvent::OnTotalBufferedAmountLow()
+                | SocketEvent::OnStreamsResetFailed(_)
+                | SocketEvent::OnStreamsResetPerformed(_)
+                | SocketEvent::OnLifecycleMessageFullySent(_)
+                | SocketEvent::OnLifecycleMessageMaybeExpired(_)
+                | SocketEvent::OnLifecycleMessageExpired(_)
+                | SocketEvent::OnLifecycleMessageDelivered(_) => {}
+            }
+        }
+    }
+
+    fn finished(&mut self, id: u64) {
+        let Some(message) = self.unfinished.remove(&id) else {
+            return;
+        };
+        self.buffered -= message.length;
+        if let Some(count) = self.per_stream.get_mut(&message.stream) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_stream.remove(&message.stream);
+            }
+        }
+    }
+
+    /// The stack dropped what was under way, without a word about each message.
+    fn forget_messages(&mut self) {
+        self.unfinished.clear();
+        self.per_stream.clear();
+        self.held.clear();
+        self.buffered = 0;
+    }
+
+    fn set_state(&mut self, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.outputs.push_back(Output::State(state));
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! Two associations over a network in virtual time.
+
+use std::collections::BinaryHeap;
+
+use rand::{Rng as _, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+use super::*;
+
+/// One way, in microseconds.
+const DELAY: u64 = 20_000;
+
+pub(super) const ORDERED: Delivery = Delivery {
+    ordered: true,
+    lifetime: None,
+    max_retransmissions: None,
+};
+pub(super) const UNORDERED: Delivery = Delivery {
+    ordered: false,
+    ..ORDERED
+};
+
+pub(super) fn settings(seed: u8) -> Settings {
+    Settings {
+        max_message_size: 262_144,
+        send_buffer_size: 262_144,
+        over_dtls: false,
+        secret: [seed; 32],
+        seed: u64::from(seed),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Received {
+    pub(super) stream: u16,
+    pub(super) ppid: u32,
+    pub(super) payload: Vec<u8>,
+    pub(super) at: u64,
+}
+
+/// Two ends and what is on its way between them.
+pub(super) struct Net {
+    pub(super) now: u64,
+    pub(super) ends: [Association; 2],
+    /// Probability that a packet is lost.
+    pub(super) loss: f64,
+    /// Whether some packets overtake others.
+    pub(super) reorder: bool,
+    in_flight: BinaryHeap<std::cmp::Reverse<(u64, u64, usize, Vec<u8>)>>,
+    count: u64,
+    rng: ChaCha12Rng,
+    pub(super) received: [Vec<Received>; 2],
+    pub(super) states: [Vec<State>; 2],
+    pub(super) resets: [Vec<Vec<u16>>; 2],
+}
+
+impl Net {
+    pub(super) fn new(one: Settings, other: Settings) -> Self {
+        Self {
+            now: 1,
+            ends: [Association::new(one, 1), Association::new(other, 1)],
+            loss: 0.0,
+            reorder: false,
+            in_flight: BinaryHeap::new(),
+            count: 0,
+            rng: ChaCha12Rng::seed_from_u64(9),
+            received: Default::default(),
+            states: Default::default(),
+            resets: Default::default(),
+        }
+    }
+
+    pub(super) fn connected() -> Self {
+        let mut net = Self::new(settings(1), settings(2));
+        net.connect();
+        net
+    }
+
+    pub(super) fn connect(&mut self) {
+        let now = self.now;
+        self.ends.iter_mut().for_each(|end| end.connect(now));
+        self.run_until(self.now + 10_000_000, |net| {
+            net.ends.iter().all(|end| end.state() == State::Connected)
+        });
+        assert!(self.ends.iter().all(|end| end.state() == State::Connected));
+    }
+
+    pub(super) fn poll(&mut self) {
+        for from in 0..2 {
+            while let Some(output) = self.ends[from].poll() {
+                match output {
+                    Output::Packet(packet) => {
+                        assert!(packet.len() <= 1191, "a packet must fit its datagram");
+                        if self.rng.random_bool(self.loss) {
+                            continue;
+                        }
+                        let extra = if self.reorder {
+                            self.rng.random_range(0..DELAY)
+                        } else {
+                            0
+                        };
+                        let at = self.now + DELAY + extra;
+                        self.count += 1;
+                        self.in_flight
+                            .push(std::cmp::Reverse((at, self.count, 1 - from, packet)));
+                    }
+                    Output::State(state) => self.states[from].push(state),
+                    Output::Message { stream, ppid, payload } => self.received[from].push(Received {
+                        stream,
+                        ppid,
+                        payload,
+                        at: self.now,
+                    }),
+                    Output::StreamsReset(streams) => self.resets[from].push(streams),
+                }
+            }
+        }
+    }
+
+    /// Lets time pass until something holds, or until `end`.
+    pub(super) fn run_until(&mut self, end: u64, done: impl Fn(&Self) -> bool) {
+        loop {
+            self.poll();
+            if done(self) {
+                return;
+            }
+            let arrival = self.in_flight.peek().map(|packet| packet.0.0);
+            let timers = self.ends.iter().filter_map(Association::next_timeout);
+            let Some(next) = timers.chain(arrival).min().filter(|next| *next <= end) else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(next);
+            while let Some(packet) = self.in_flight.peek().filter(|packet| packet.0.0 <= self.now) {
+                let (_, _, to, bytes) = packet.0.clone();
+                self.in_flight.pop();
+                self.ends[to].receive(self.now, &bytes);
+            }
+            for end in &mut self.ends {
+                if end.next_timeout().is_some_and(|at| at <= self.now) {
+                    end.handle_timeout(self.now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn run_for(&mut self, micros: u64) {
+        self.run_until(self.now + micros, |_| false);
+    }
+
+    pub(super) fn send(
+        &mut self,
+        from: usize,
+        stream: u16,
+        payload: &[u8],
+        delivery: Delivery,
+    ) -> Result<(), SendError> {
+        let now = self.now;
+        self.ends[from].send(now, stream, ppid::BINARY, payload, delivery)
+    }
+}
+
+fn numbered(number: u32, length: usize) -> Vec<u8> {
+    let mut payload = vec![number as u8; length];
+    payload[..4].copy_from_slice(&number.to_be_bytes());
+    payload
+}
+
+fn number(message: &Received) -> u32 {
+    u32::from_be_bytes(*message.payload.first_chunk().unwrap())
+}
+
+#[test]
+fn both_sides_connecting_at_once_make_one_association() {
+    let net = Net::connected();
+    assert_eq!(
+        net.states,
+        [
+            [State::Connecting, State::Connected],
+            [State::Connecting, State::Connected]
+        ]
+    );
+    assert!(net.now < 200_000);
+    assert_eq!(net.ends[0].outgoing_streams(), Some(65_535));
+}
+
+#[test]
+fn one_side_alone_connects_only_with_the_other_started() {
+    let mut net = Net::new(settings(1), settings(2));
+    net.ends[0].connect(1);
+    net.run_for(1_500_000);
+    assert_eq!(net.ends[0].state(), State::Connecting);
+    assert_eq!(net.ends[1].state(), State::New, "packets before the start are ignored");
+    net.connect();
+}
+
+#[test]
+fn nobody_at_the_other_end_is_a_failure() {
+    let mut net = Net::new(settings(1), settings(2));
+    net.loss = 1.0;
+    net.ends[0].connect(1);
+    net.run_for(20 * 60 * 1_000_000);
+    assert_eq!(net.states[0], [State::Connecting, State::Failed]);
+    assert_eq!(net.ends[0].next_timeout(), None);
+    assert_eq!(net.send(0, 0, b"x", ORDERED), Err(SendError::NotConnected));
+}
+
+#[test]
+fn a_peer_that_vanishes_closes_the_association() {
+    let mut net = Net::connected();
+    net.loss = 1.0;
+    net.send(0, 0, b"hello?", ORDERED).unwrap();
+    net.run_for(30 * 60 * 1_000_000);
+    assert_eq!(net.states[0].last(), Some(&State::Closed));
+    assert_eq!(net.ends[0].buffered_amount(), 0);
+}
+
+#[test]
+fn an_abort_tells_the_peer() {
+    let mut net = Net::connected();
+    net.ends[0].abort(net.now);
+    net.run_for(100_000);
+    assert_eq!(
+        net.states.each_ref().map(|states| *states.last().unwrap()),
+        [State::Closed; 2]
+    );
+    net.ends[0].connect(net.now);
+    assert_eq!(net.ends[0].state(), State::Closed, "final");
+}
+
+#[test]
+fn ten_megabytes_arrive_whole_and_in_order_at_five_percent_loss() {
+    let mut net = Net::connected();
+    (net.loss, net.reorder) = (0.05, true);
+    let total: u32 = 640;
+    let mut next = 0;
+    while net.received[1].len() < total as usize {
+        while next < total && net.send(0, 3, &numbered(next, 16 * 1024), ORDERED).is_ok() {
+            next += 1;
+        }
+        assert!(net.ends[0].buffered_amount() <= 262_144);
+        let count = net.received[1].len();
+        net.run_until(net.now + 60_000_000, |net| net.received[1].len() > count);
+        assert!(net.received[1].len() > count, "stalled after {count}");
+    }
+    for (expected, message) in net.received[1].iter().enumerate() {
+        assert_eq!(message.payload, numbered(expected as u32, 16 * 1024));
+    }
+    net.loss = 0.0;
+    net.run_for(1_000_000);
+    assert_eq!(net.ends[0].buffered_amount(), 0);
+}
+
+#[test]
+fn unordered_messages_do_not_wait_for_lost_ones() {
+    let mut net = Net::connected();
+    net.loss = 0.1;
+    for index in 0..300 {
+        net.send(0, 1, &numbered(index, 100), UNORDERED).unwrap();
+        net.run_for(5_000);
+    }
+    net.run_for(60_000_000);
+    let numbers: Vec<u32> = net.received[1].iter().map(number).collect();
+    assert!(!numbers.is_sorted(), "some overtook a lost one");
+    let mut sorted = numbers;
+    sorted.sort_unstable();
+    assert_eq!(
+        sorted,
+        (0..300).collect::<Vec<_>>(),
+        "unordered without a limit is reliable"
+    );
+}
+
+#[test]
+fn limits_of_lifetime_and_retransmissions_give_messages_up() {
+    for (lifetime, max_retransmissions) in [(Some(30), None), (None, Some(0))] {
+        for ordered in [false, true] {
+            let mut net = Net::connected();
+            net.loss = 0.1;
+            let delivery = Delivery {
+                ordered,
+                lifetime,
+                max_retransmissions,
+            };
+            let mut sent_at = Vec::new();
+            for index in 0..300 {
+                sent_at.push(net.now);
+                net.send(0, 1, &numbered(index, 100), delivery).unwrap();
+                net.run_for(20_000);
+            }
+            net.loss = 0.0;
+            net.run_for(10_000_000);
+            let count = net.received[1].len();
+            assert!((200..300).contains(&count), "{count} of 300 with {delivery:?}");
+            assert_eq!(net.ends[0].buffered_amount(), 0, "given up is not buffered");
+            if ordered {
+                assert!(net.received[1].is_sorted_by_key(number));
+            } else {
+                let late = net.received[1]
+                    .iter()
+                    .map(|message| message.at - sent_at[number(message) as usize])
+                    .max();
+                assert!(late.unwrap() <= 60_000, "{late:?}");
+            }
+            // The association is as good as before.
+            net.send(0, 2, b"after", ORDERED).unwrap();
+            net.run_for(1_000_000);
+            assert_eq!(net.received[1].last().unwrap().payload, b"after");
+        }
+    }
+}
+
+#[test]
+fn a_thousand_streams_share_an_association() {
+    let mut net = Net::connected();
+    net.loss = 0.02;
+    for round in 0..3_u32 {
+        for stream in 0..1000_u16 {
+            net.send(0, stream, &numbered(round, 20), ORDERED).unwrap();
+            net.send(1, stream, &numbered(round, 30), ORDERED).unwrap();
+        }
+        net.run_for(500_000);
+    }
+    net.run_for(60_000_000);
+    for received in &net.received {
+        let mut next = vec![0; 1000];
+        for message in received {
+            let expected = &mut next[usize::from(message.stream)];
+            assert_eq!(number(message), *expected);
+            *expected += 1;
+        }
+        assert!(next.iter().all(|count| *count == 3));
+    }
+}
+
+#[test]
+fn a_full_buffer_refuses_until_the_peer_has_acknowledged() {
+    let small = Settings {
+        max_message_size: 5000,
+        send_buffer_size: 20_000,
+        ..settings(1)
+    };
+    let mut net = Net::new(small, settings(2));
+    net.connect();
+    for _ in 0..4 {
+        net.send(0, 0, &[1; 5000], ORDERED).unwrap();
+    }
+    assert_eq!(net.send(0, 0, &[1; 5000], ORDERED), Err(SendError::BufferFull));
+    assert_eq!(net.send(0, 9, b"x", UNORDERED), Err(SendError::BufferFull));
+    assert_eq!(net.ends[0].buffered_amount(), 20_000, "in flight counts too");
+    assert_eq!(net.send(0, 0, &[1; 5001], ORDERED), Err(SendError::TooLarge));
+    net.run_for(1_000_000);
+    assert_eq!(net.ends[0].buffered_amount(), 0);
+    net.send(0, 0, &[1; 5000], ORDERED).unwrap();
+    net.run_for(1_000_000);
+    assert_eq!(net.received[1].len(), 5);
+}
+
+#[test]
+fn a_receiver_that_is_gone_for_a_while_costs_no_more_than_the_buffer() {
+    let mut net = Net::connected();
+    net.loss = 1.0;
+    let mut accepted = 0;
+    for _ in 0..10_000 {
+        accepted += usize::from(net.send(0, 0, &[5; 1000], ORDERED).is_ok());
+        net.run_for(1_000);
+    }
+    assert_eq!(accepted, 262);
+    net.loss = 0.0;
+    net.run_for(120_000_000);
+    assert_eq!(net.received[1].len(), accepted);
+    assert_eq!(net.ends[0].buffered_amount(), 0);
+}
+
+#[test]
+fn very_many_tiny_messages_are_bounded_by_their_number() {
+    let mut net = Net::connected();
+    net.loss = 1.0;
+    let accepted = (0..40_000).filter(|_| net.send(0, 0, b"x", ORDERED).is_ok()).count();
+    assert_eq!(accepted, MAX_UNFINISHED);
+    net.loss = 0.0;
+    net.run_for(120_000_000);
+    assert_eq!(net.received[1].len(), accepted);
+}
+
+#[test]
+fn identifiers_and_empty_messages_survive() {
+    let mut net = Net::connected();
+    let now = net.now;
+    for ppid in [0, 50, 51, 52, 53, 54, 55, 56, 57, 1234, u32::MAX] {
+        net.ends[0].send(now, 7, ppid, b" ", ORDERED).unwrap();
+    }
+    net.ends[0].send(now, 7, ppid::STRING, b"", ORDERED).unwrap();
+    net.ends[0].send(now, 7, ppid::BINARY, b"", ORDERED).unwrap();
+    assert_eq!(net.ends[0].send(now, 7, 1234, b"", ORDERED), Err(SendError::Empty));
+    net.run_for(1_000_000);
+    let got: Vec<_> = net.received[1]
+        .iter()
+        .map(|message| (message.ppid, message.payload.as_slice()))
+        .collect();
+    let mut expected: Vec<(u32, &[u8])> = [0, 50, 51, 52, 53, 54, 55, 56, 57, 1234, u32::MAX]
+        .map(|ppid| (ppid, &b" "[..]))
+        .to_vec();
+    expected.extend([(56, &[0][..]), (57, &[0][..])]);
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn messages_leave_before_their_stream_is_reset_and_it_can_be_used_again() {
+    let mut net = Net::connected();
+    net.loss = 0.05;
+    for index in 0..12 {
+        net.send(0, 4, &numbered(index, 20_000), ORDERED).unwrap();
+    }
+    let now = net.now;
+    net.ends[0].reset_stream(now, 4);
+    net.send(0, 4, &numbered(100, 100), ORDERED).unwrap();
+    net.send(0, 5, b"another stream", ORDERED).unwrap();
+    net.run_for(60_000_000);
+    let numbers: Vec<u32> = net.received[1]
+        .iter()
+        .filter(|message| message.stream == 4)
+        .map(number)
+        .collect();
+    assert_eq!(numbers, (0..12).chain([100]).collect::<Vec<_>>());
+    assert_eq!(net.resets[1], [[4]]);
+    assert!(net.resets[0].is_empty());
+    assert_eq!(net.ends[0].buffered_amount(), 0);
+    for round in 0..20 {
+        let now = net.now;
+        net.ends[0].reset_stream(now, 4);
+        net.send(0, 4, &numbered(round, 10), ORDERED).unwrap();
+        net.run_for(5_000_000);
+    }
+    assert_eq!(net.received[1].iter().filter(|message| message.stream == 4).count(), 33);
+    assert_eq!(net.resets[1].len(), 21);
+}
+
+#[test]
+fn a_message_longer_than_agreed_is_dropped_and_the_stream_goes_on() {
+    let small = Settings {
+        max_message_size: 1000,
+        ..settings(2)
+    };
+    let mut net = Net::new(settings(1), small);
+    net.connect();
+    net.send(0, 0, &[1; 1001], ORDERED).unwrap();
+    net.send(0, 0, &[2; 1000], ORDERED).unwrap();
+    net.run_for(1_000_000);
+    assert_eq!(
+        net.received[1]
+            .iter()
+            .map(|message| message.payload.len())
+            .collect::<Vec<_>>(),
+        [1000]
+    );
+}
+
+#[test]
+fn over_dtls_checksums_are_left_out() {
+    let over_dtls = |seed| Settings {
+        over_dtls: true,
+        ..settings(seed)
+    };
+    let mut net = Net::new(over_dtls(1), over_dtls(2));
+    net.connect();
+    net.send(0, 0, b"data", ORDERED).unwrap();
+    let now = net.now;
+    let Some(Output::Packet(packet)) = net.ends[0].poll() else {
+        panic!("a packet")
+    };
+    assert_eq!(packet[8..12], [0; 4]);
+    net.ends[1].receive(now, &packet);
+    net.run_for(1_000_000);
+    assert_eq!(net.received[1].len(), 1);
+}
