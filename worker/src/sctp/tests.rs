@@ -1,5 +1,6 @@
 //! Two associations over a network in virtual time.
 
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use rand::{Rng as _, SeedableRng};
@@ -38,6 +39,9 @@ pub(super) struct Received {
     pub(super) at: u64,
 }
 
+/// When a packet arrives, its number, where, and its bytes.
+type Flying = (u64, u64, usize, Vec<u8>);
+
 /// Two ends and what is on its way between them.
 pub(super) struct Net {
     pub(super) now: u64,
@@ -46,7 +50,7 @@ pub(super) struct Net {
     pub(super) loss: f64,
     /// Whether some packets overtake others.
     pub(super) reorder: bool,
-    in_flight: BinaryHeap<std::cmp::Reverse<(u64, u64, usize, Vec<u8>)>>,
+    in_flight: BinaryHeap<Reverse<Flying>>,
     count: u64,
     rng: ChaCha12Rng,
     pub(super) received: [Vec<Received>; 2],
@@ -101,8 +105,7 @@ impl Net {
                         };
                         let at = self.now + DELAY + extra;
                         self.count += 1;
-                        self.in_flight
-                            .push(std::cmp::Reverse((at, self.count, 1 - from, packet)));
+                        self.in_flight.push(Reverse((at, self.count, 1 - from, packet)));
                     }
                     Output::State(state) => self.states[from].push(state),
                     Output::Message { stream, ppid, payload } => self.received[from].push(Received {
