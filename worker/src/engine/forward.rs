@@ -123,7 +123,7 @@ fn send_to(
         return began;
     };
     if let Some(stream) = consumer.streams.get_mut(rewrite.stream) {
-        stream.sent(rewrite.timestamp, sent.size, now);
+        stream.sent(rewrite.timestamp, packet.captured_at, sent.size, now);
         if let Some(stored) = stored {
             let sent = SentPacket {
                 packet: stored,

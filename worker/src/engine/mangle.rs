@@ -64,6 +64,8 @@ pub struct ForwardedPacket {
     pub timestamp: u32,
     /// As received.
     pub marker: bool,
+    /// When its content was captured in our time, as far as known, else when it arrived.
+    pub captured_at: u64,
     /// Whether decoding can start here.
     pub is_key_frame: bool,
     /// What the payload tells about itself.
@@ -219,6 +221,7 @@ impl HeaderMangler {
             sequence_number: header.sequence_number,
             timestamp: header.timestamp,
             marker: header.marker,
+            captured_at: now,
             is_key_frame: false,
             descriptor: PayloadDescriptor::default(),
             key_frame_needed: false,
@@ -340,6 +343,7 @@ impl ForwardedPacket {
             sequence_number: 0,
             timestamp: 0,
             marker: false,
+            captured_at: 0,
             is_key_frame: false,
             descriptor: PayloadDescriptor::default(),
             key_frame_needed: false,

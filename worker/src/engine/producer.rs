@@ -246,6 +246,7 @@ impl Producer {
             return None;
         }
         let key_frame_needed = stream.codec.waits_for_key_frame();
+        let captured_at = stream.captured_at(header.timestamp, now);
         let mapped_payload_type = mapped_payload_type(&self.rtp_mapping, header.payload_type)?;
         let mut forwarded = self.mangler.mangle(header, packet, mapped_payload_type, now);
         forwarded.encoding = index;
@@ -257,6 +258,7 @@ impl Producer {
         forwarded.is_key_frame = descriptor.is_key_frame;
         forwarded.descriptor = descriptor;
         forwarded.key_frame_needed = key_frame_needed;
+        forwarded.captured_at = captured_at;
         let orientation = self.mangler.video_orientation(header, packet);
         let orientation = orientation.filter(|orientation| self.video_orientation.as_ref() != Some(orientation));
         if orientation.is_some() {

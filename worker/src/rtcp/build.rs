@@ -68,13 +68,17 @@ pub fn receiver_reference_time(out: &mut Vec<u8>, ntp: u64) {
     out.extend_from_slice(&ntp.to_be_bytes());
 }
 
-/// XR with the answer to a receiver's reference time (RFC 3611 4.5).
-pub fn delay_since_last_receiver_reference(out: &mut Vec<u8>, ssrc: u32, answer: &DelaySinceReference) {
-    header(out, 0, 207, 5);
+/// XR with answers to a receiver's reference time (RFC 3611 4.5).
+pub fn delay_since_last_receiver_reference(out: &mut Vec<u8>, ssrc: u32, answers: &[DelaySinceReference]) {
+    let words = answers.len() * 3;
+    header(out, 0, 207, 2 + words);
     out.extend_from_slice(&ssrc.to_be_bytes());
-    out.extend_from_slice(&[5, 0, 0, 3]);
-    for field in [answer.ssrc, answer.last_reference, answer.delay] {
-        out.extend_from_slice(&field.to_be_bytes());
+    out.extend_from_slice(&[5, 0]);
+    out.extend_from_slice(&(words as u16).to_be_bytes());
+    for answer in answers {
+        for field in [answer.ssrc, answer.last_reference, answer.delay] {
+            out.extend_from_slice(&field.to_be_bytes());
+        }
     }
 }
 

@@ -40,7 +40,7 @@ fn a_receiver_compound_is_read_back() {
         last_reference: 2,
         delay: 3,
     };
-    delay_since_last_receiver_reference(&mut out, 5, &answer);
+    delay_since_last_receiver_reference(&mut out, 5, &[answer]);
     let packets: Vec<_> = parse(&out).expect("RTCP").collect();
     let [RtcpPacket::ReceiverReport { ssrc: 0, reports }, first, second] = packets[..] else {
         panic!("{packets:?}");

@@ -19,6 +19,9 @@ const INACTIVITY: u64 = 1_500_000;
 /// The same when the sender may use discontinuous transmission.
 const INACTIVITY_DTX: u64 = 5_000_000;
 
+/// What is said to be captured longer ago is not believed, in microseconds.
+const MAX_CAPTURE_AGE: u64 = 10_000_000;
+
 /// A received stream.
 #[derive(Debug)]
 pub struct RecvStream {
@@ -36,6 +39,8 @@ pub struct RecvStream {
     pub fir_sequence: u8,
     /// What time its timestamps mean, by the last sender report.
     pub clock: Option<SenderClock>,
+    /// How far the clock of its sender is behind ours, in microseconds since 1900.
+    pub clock_offset: Option<i64>,
     /// Spatial layers that consumers know to carry something.
     pub known_spatial_layers: u128,
     /// Bitrates of its layers, if it has several.
@@ -154,6 +159,7 @@ impl RecvStream {
             codec: Codec::from_mime_type(&params.mime_type),
             layers: layers.map(Box::new),
             clock: None,
+            clock_offset: None,
             known_spatial_layers: 0,
             nack: params.use_nack.then(Box::default),
             params,
@@ -345,6 +351,16 @@ impl RecvStream {
         if let Some(nack) = &mut self.nack {
             nack.reset();
         }
+    }
+
+    /// When what has this timestamp was captured, in our time; if that is not known, or cannot be, `now`.
+    pub fn captured_at(&self, timestamp: u32, now: u64) -> u64 {
+        let captured = self.clock.zip(self.clock_offset).and_then(|(clock, offset)| {
+            let remote = clock.time_of(timestamp, self.params.clock_rate)?;
+            u64::try_from(remote.checked_add(offset)?).ok()
+        });
+        let possible = now.saturating_sub(MAX_CAPTURE_AGE)..=now;
+        captured.filter(|captured| possible.contains(captured)).unwrap_or(now)
     }
 
     /// Round-trip time to the sender in microseconds, 0 if not known.

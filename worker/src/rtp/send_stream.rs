@@ -34,12 +34,24 @@ pub struct SendStream {
     repaired: u64,
     rate: RateCounter,
     score: Score,
-    max_timestamp: Option<(u32, u64)>,
+    max_timestamp: Option<Newest>,
     packets_lost: i32,
     fraction_lost: u8,
     at_report: AtReport,
     round_trip_time: Option<f32>,
 }
+
+/// The newest packet sent, by its timestamp.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    timestamp: u32,
+    /// When what is in it was captured, as far as known.
+    captured_at: u64,
+    sent_at: u64,
+}
+
+/// A stream that sent nothing for so many microseconds has nothing to report: where its timestamps would be is a guess.
+const MAX_SILENCE: u64 = 2_000_000;
 
 /// Figures at the last report of the receiver.
 #[derive(Debug, Default, Clone, Copy)]
@@ -146,15 +158,19 @@ impl SendStream {
         }
     }
 
-    /// Counts a packet that was sent.
-    pub fn sent(&mut self, timestamp: u32, size: usize, now: u64) {
+    /// Counts a packet that was sent, with content captured at that time.
+    pub fn sent(&mut self, timestamp: u32, captured_at: u64, size: usize, now: u64) {
         self.rate.update(now, size);
         self.budget.earn(size);
         let newest = self
             .max_timestamp
-            .is_none_or(|(max, _)| timestamp.wrapping_sub(max) < 0x8000_0000);
+            .is_none_or(|newest| timestamp.wrapping_sub(newest.timestamp) < 0x8000_0000);
         if newest {
-            self.max_timestamp = Some((timestamp, now));
+            self.max_timestamp = Some(Newest {
+                timestamp,
+                captured_at: captured_at.min(now),
+                sent_at: now,
+            });
         }
     }
 
@@ -178,10 +194,18 @@ impl SendStream {
         self.rate.bitrate(now)
     }
 
-    /// RTP timestamp of this moment, packets and bytes sent: what a sender report tells. None before the first packet.
+    /// RTP timestamp of this moment, packets and bytes sent: what a sender report tells. None if nothing was sent, or
+    /// not lately.
     pub fn sender_report(&self, now: u64) -> Option<(u32, u32, u32)> {
-        let (timestamp, at) = self.max_timestamp?;
-        let elapsed = now.saturating_sub(at).saturating_mul(u64::from(self.params.clock_rate)) / 1_000_000;
+        let Newest {
+            timestamp,
+            captured_at,
+            sent_at,
+        } = self.max_timestamp?;
+        if now.saturating_sub(sent_at) > MAX_SILENCE {
+            return None;
+        }
+        let elapsed = now.saturating_sub(captured_at).saturating_mul(u64::from(self.params.clock_rate)) / 1_000_000;
         Some((
             timestamp.wrapping_add(elapsed as u32),
             self.rate.packets() as u32,
@@ -256,5 +280,95 @@ impl SendStream {
             jitter: None,
             bitrate_by_layer: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream() -> SendStream {
+        let params = RtpStreamParams {
+            encoding_idx: 0,
+            ssrc: 5,
+            payload_type: 96,
+            mime_type: "video/VP8".to_owned(),
+            clock_rate: 90_000,
+            rid: None,
+            cname: String::new(),
+            rtx_ssrc: None,
+            rtx_payload_type: None,
+            use_nack: true,
+            use_pli: false,
+            use_fir: false,
+            use_in_band_fec: false,
+            use_dtx: false,
+            spatial_layers: 1,
+            temporal_layers: 1,
+        };
+        SendStream::new(params, None, 1000)
+    }
+
+    /// Reports must not inherit the jitter of the way to us: lips and voice would drift.
+    #[test]
+    fn a_report_tells_when_the_newest_was_captured() {
+        let mut stream = stream();
+        assert_eq!(stream.sender_report(0), None);
+        stream.sent(9000, 1_000_000, 100, 1_070_000);
+        assert_eq!(stream.sender_report(1_100_000), Some((18_000, 1, 100)));
+        // Late, and older; then one whose capture cannot lie ahead.
+        stream.sent(6000, 1_000_000, 100, 1_110_000);
+        stream.sent(12_000, 9_000_000, 100, 1_120_000);
+        assert_eq!(stream.sender_report(1_120_000), Some((12_000, 3, 300)));
+        assert_eq!(stream.sender_report(3_120_001), None, "a guess by now");
+    }
+
+    #[test]
+    fn losses_that_were_repaired_cost_less() {
+        let report = |lost: i32| ReportBlock {
+            cumulative_lost: lost,
+            ..ReportBlock::default()
+        };
+        let scores = [false, true].map(|repair| {
+            let mut stream = stream();
+            for number in 0..100_u16 {
+                stream.sent(u32::from(number), 0, 100, 0);
+                let sent = SentPacket {
+                    packet: u32::from(number),
+                    timestamp: 0,
+                    marker: false,
+                    vp8: None,
+                    wide_sequence_number: 0,
+                    tag: 0,
+                };
+                stream.remember(number, sent, 0);
+            }
+            for number in 0..20 {
+                if repair && stream.find(number, 0).is_some() && stream.may_repeat(100) {
+                    stream.repeated(number, 0);
+                }
+            }
+            stream.receiver_report(&report(20), 0);
+            stream.score()
+        });
+        assert!(scores[0] < scores[1], "{scores:?}");
+    }
+
+    /// Compact NTP wraps every 18 hours.
+    #[test]
+    fn the_round_trip_time_is_modular_and_believed_only_if_it_can_be() {
+        let mut stream = stream();
+        let block = |last_sender_report: u32, delay: u32| ReportBlock {
+            last_sender_report,
+            delay_since_last_sender_report: delay,
+            ..ReportBlock::default()
+        };
+        stream.receiver_report(&block(u32::MAX - 1000, 2000), 2000);
+        let measured = stream.round_trip_time;
+        assert_eq!(measured, Some(1001.0 * 1000.0 / 65_536.0));
+        // Negative, or longer than anything.
+        stream.receiver_report(&block(5000, 2000), 2000);
+        stream.receiver_report(&block(1, 1), 0x7000_0000);
+        assert_eq!(stream.round_trip_time, measured);
     }
 }

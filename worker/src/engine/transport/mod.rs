@@ -27,6 +27,7 @@ use super::router::Router;
 use super::trace::TraceEvents;
 use crate::bwe::incoming::Arrival;
 use crate::bwe::{Feedback, Incoming};
+use crate::rtp::clock::ClockOffset;
 use crate::rtp::extensions::{self, HeaderExtensionKind};
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::rate::RateCounter;
@@ -62,8 +63,10 @@ pub struct Transport {
     pub traffic: Traffic,
     /// Whether periodic reports have been started.
     pub reporting: bool,
-    /// Reference time of the peer (middle 32 bits) and when it came, for the answer to it.
-    pub peer_reference_time: Option<(u32, u64)>,
+    /// Reference time of the peer, for the answer to it.
+    pub peer_reference_time: Option<ReferenceTime>,
+    /// Clocks of the peer, by CNAME.
+    pub clocks: BTreeMap<String, ClockOffset>,
     /// What may be sent to the peer in bits per second, if the parent said so.
     pub max_outgoing_bitrate: Option<u32>,
     /// What the peer is told about what it sends.
@@ -71,6 +74,17 @@ pub struct Transport {
     recv_extensions: RecvRtpHeaderExtensions,
     /// Number of the next video packet, if the peer tells which of them arrive.
     wide_sequence: Option<u16>,
+}
+
+/// A reference time that came (RFC 3611 4.4).
+#[derive(Debug, Clone, Copy)]
+pub struct ReferenceTime {
+    /// Who sent it.
+    pub ssrc: u32,
+    /// The middle 32 bits of its NTP time.
+    pub compact_ntp: u32,
+    /// When it came.
+    pub at: u64,
 }
 
 /// Kinds of transports.
@@ -155,6 +169,7 @@ impl Transport {
             traffic: Traffic::new(),
             reporting: false,
             peer_reference_time: None,
+            clocks: BTreeMap::new(),
             recv_extensions: RecvRtpHeaderExtensions::default(),
             max_outgoing_bitrate: None,
             incoming: None,

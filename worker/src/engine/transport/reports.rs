@@ -1,6 +1,7 @@
 //! RTCP of a transport: what comes in, and the reports that go out periodically.
 
 use channel_proto::event::TraceDirection;
+use channel_proto::reply::RtpStreamParams;
 use rand::Rng as _;
 use slotmap::SlotMap;
 
@@ -10,6 +11,7 @@ use super::super::keys::{ConsumerKey, TransportKey};
 use super::super::producer::Producer;
 use super::super::router::Router;
 use super::super::timers::Wake;
+use super::ReferenceTime;
 use crate::rtcp::{self, Block, DelaySinceReference, MAX_COMPOUND, ReportBlock, RtcpPacket};
 use crate::rtp::clock::SenderClock;
 use crate::rtp::send_stream::SendStream;
@@ -18,6 +20,12 @@ use crate::rtp::send_stream::SendStream;
 const FIRST_REPORT: u64 = 500_000;
 /// Between reports; a random factor of 1 to 1.5 keeps participants from reporting in step (RFC 3550 6.2).
 const REPORT_INTERVAL: u64 = 1_000_000;
+
+/// Bytes of an answer to a reference time, and of what precedes the answers.
+const ANSWER: usize = 12;
+const ANSWER_HEADER: usize = 12;
+/// Senders whose clocks are followed behind one transport.
+const MAX_CLOCKS: usize = 64;
 
 impl Router {
     /// Starts periodic reports of a transport that has become connected.
@@ -52,43 +60,31 @@ impl Router {
                 blocks.extend(stream.rtx_report_block());
             }
         }
-        let consumers: Vec<ConsumerKey> = transport.consumers.values().copied().collect();
-        let answer = transport
-            .peer_reference_time
-            .map(|(last_reference, at)| DelaySinceReference {
-                ssrc: 0,
-                last_reference,
-                delay: (now.saturating_sub(at) * 65_536 / 1_000_000) as u32,
-            });
+        let reference = transport.peer_reference_time;
         let ntp = rtcp::ntp_time(context.unix_micros(now));
-        let mut compound = Vec::with_capacity(MAX_COMPOUND);
-        for consumer in consumers {
-            let Some(consumer) = self.consumers.get(consumer) else {
-                continue;
-            };
-            for stream in &consumer.streams {
-                let Some((timestamp, packets, octets)) = stream.sender_report(now) else {
-                    continue;
-                };
-                let params = &stream.params;
-                compound.clear();
-                rtcp::sender_report(&mut compound, params.ssrc, ntp, timestamp, packets, octets);
-                rtcp::source_description(&mut compound, params.ssrc, &params.cname);
-                if let Some(answer) = &answer {
-                    rtcp::delay_since_last_receiver_reference(&mut compound, params.ssrc, answer);
-                }
-                if let Some(transport) = self.transports.get_mut(key) {
-                    transport.send_rtcp(&compound, now, context.outbox);
-                }
+        let mut compounds = Vec::new();
+        let mut compound = SenderCompound::new(reference, now);
+        let consumers = transport.consumers.values().filter_map(|key| self.consumers.get(*key));
+        for stream in consumers.flat_map(|consumer| &consumer.streams) {
+            if let Some(report) = stream.sender_report(now)
+                && !compound.add(&stream.params, ntp, report)
+            {
+                compounds.push(compound.finish());
+                compound = SenderCompound::new(reference, now);
+                compound.add(&stream.params, ntp, report);
             }
         }
+        compounds.push(compound.finish());
         // As many blocks as a compound holds beside our reference time.
         for blocks in blocks.chunks(31) {
-            compound.clear();
+            let mut compound = Vec::with_capacity(MAX_COMPOUND);
             rtcp::receiver_report(&mut compound, blocks);
             rtcp::receiver_reference_time(&mut compound, ntp);
-            if let Some(transport) = self.transports.get_mut(key) {
-                transport.send_rtcp(&compound, now, context.outbox);
+            compounds.push(compound);
+        }
+        if let Some(transport) = self.transports.get_mut(key) {
+            for compound in compounds.iter().filter(|compound| !compound.is_empty()) {
+                transport.send_rtcp(compound, now, context.outbox);
             }
         }
     }
@@ -128,7 +124,11 @@ impl Router {
                         match block {
                             Block::ReferenceTime(ntp) => {
                                 if let Some(transport) = self.transports.get_mut(key) {
-                                    transport.peer_reference_time = Some(((ntp >> 16) as u32, now));
+                                    transport.peer_reference_time = Some(ReferenceTime {
+                                        ssrc,
+                                        compact_ntp: (ntp >> 16) as u32,
+                                        at: now,
+                                    });
                                 }
                             }
                             Block::Delay(delay) => self.round_trip(key, ssrc, &delay, context),
@@ -157,11 +157,33 @@ impl Router {
         };
         // A sender without a clock of its own says 0 (RFC 3550 6.4.1).
         let first = clock.ntp != 0 && stream.clock.replace(clock).is_none();
-        if stream.sender_report((clock.ntp >> 16) as u32, context.now) {
+        let score_changed = stream.sender_report((clock.ntp >> 16) as u32, context.now);
+        let (cname, round_trip) = (stream.params.cname.clone(), stream.round_trip());
+        self.clock_sampled(key, cname, clock.ntp, round_trip, context.now);
+        if score_changed {
             self.score_changed(producer_key, context);
         }
         if first {
             self.clock_known(producer_key, context);
+        }
+    }
+
+    /// A sender told its time: all of its streams have the same clock.
+    fn clock_sampled(&mut self, key: TransportKey, cname: String, ntp: u64, round_trip: u64, now: u64) {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return;
+        };
+        if transport.clocks.len() >= MAX_CLOCKS && !transport.clocks.contains_key(&cname) {
+            return;
+        }
+        let clock = transport.clocks.entry(cname.clone()).or_default();
+        clock.add(ntp, round_trip, now);
+        let offset = clock.offset();
+        for producer in transport.producers.values() {
+            let streams = self.producers.get_mut(*producer).into_iter().flat_map(Producer::streams_mut);
+            for stream in streams.filter(|stream| stream.params.cname == cname) {
+                stream.clock_offset = offset;
+            }
         }
     }
 
@@ -243,6 +265,60 @@ impl Router {
     }
 }
 
+/// Sender reports of several streams in one datagram.
+struct SenderCompound {
+    bytes: Vec<u8>,
+    ssrc: Option<u32>,
+    answers: Vec<DelaySinceReference>,
+    reference: Option<ReferenceTime>,
+    now: u64,
+}
+
+impl SenderCompound {
+    /// An empty one; it will answer that reference time.
+    fn new(reference: Option<ReferenceTime>, now: u64) -> Self {
+        Self {
+            bytes: Vec::new(),
+            ssrc: None,
+            answers: Vec::new(),
+            reference,
+            now,
+        }
+    }
+
+    /// Adds the reports of a stream. False: it does not fit.
+    fn add(&mut self, params: &RtpStreamParams, ntp: u64, (timestamp, packets, octets): (u32, u32, u32)) -> bool {
+        let before = self.bytes.len();
+        rtcp::sender_report(&mut self.bytes, params.ssrc, ntp, timestamp, packets, octets);
+        rtcp::source_description(&mut self.bytes, params.ssrc, &params.cname);
+        let answers = self.answers.len() + 1;
+        if before > 0 && self.bytes.len() + ANSWER_HEADER + answers * ANSWER > MAX_COMPOUND {
+            self.bytes.truncate(before);
+            return false;
+        }
+        self.ssrc = self.ssrc.or(Some(params.ssrc));
+        // Who sends its time under its own SSRC waits for an answer to that. Workers have none: their answer goes to
+        // the stream which they receive.
+        if let Some(reference) = self.reference
+            && (reference.ssrc == 0 || self.answers.is_empty())
+        {
+            self.answers.push(DelaySinceReference {
+                ssrc: if reference.ssrc == 0 { params.ssrc } else { reference.ssrc },
+                last_reference: reference.compact_ntp,
+                delay: (self.now.saturating_sub(reference.at).saturating_mul(65_536) / 1_000_000) as u32,
+            });
+        }
+        true
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        if let Some(ssrc) = self.ssrc.filter(|_| !self.answers.is_empty()) {
+            rtcp::delay_since_last_receiver_reference(&mut self.bytes, ssrc, &self.answers);
+        }
+        self.bytes
+    }
+}
+
 /// What the receiver that lost most of a producer's audio has lost, in 1/256. Only audio has in-band FEC, and only one
 /// stream of it.
 fn worst_fraction_lost(consumers: &SlotMap<ConsumerKey, Consumer>, producer: &Producer) -> u8 {
@@ -252,4 +328,77 @@ fn worst_fraction_lost(consumers: &SlotMap<ConsumerKey, Consumer>, producer: &Pr
         .flat_map(|consumer| consumer.streams.iter().map(SendStream::fraction_lost))
         .max()
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(ssrc: u32, cname: &str) -> RtpStreamParams {
+        RtpStreamParams {
+            encoding_idx: 0,
+            ssrc,
+            payload_type: 96,
+            mime_type: "video/VP8".to_owned(),
+            clock_rate: 90_000,
+            rid: None,
+            cname: cname.to_owned(),
+            rtx_ssrc: None,
+            rtx_payload_type: None,
+            use_nack: false,
+            use_pli: false,
+            use_fir: false,
+            use_in_band_fec: false,
+            use_dtx: false,
+            spatial_layers: 1,
+            temporal_layers: 1,
+        }
+    }
+
+    #[test]
+    fn a_compound_takes_what_fits_and_answers_the_reference_time() {
+        for asker in [0, 77] {
+            let reference = ReferenceTime {
+                ssrc: asker,
+                compact_ntp: 5,
+                at: 1_000_000,
+            };
+            let mut compound = SenderCompound::new(Some(reference), 1_500_000);
+            let mut added = 0;
+            while compound.add(&params(100 + added, "someone"), 1, (2, 3, 4)) {
+                added += 1;
+            }
+            let bytes = compound.finish();
+            assert!((10..40).contains(&added) && bytes.len() <= MAX_COMPOUND, "{added}");
+            let packets: Vec<_> = rtcp::parse(&bytes).into_iter().flatten().collect();
+            let reports = packets
+                .iter()
+                .filter(|packet| matches!(packet, RtcpPacket::SenderReport { .. }));
+            assert_eq!(reports.count(), added as usize);
+            let Some(RtcpPacket::ExtendedReport { ssrc: 100, blocks }) = packets.last() else {
+                panic!("{packets:?}");
+            };
+            let answers: Vec<_> = blocks
+                .map(|block| match block {
+                    Block::Delay(answer) => answer,
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            assert!(answers.iter().all(|answer| (answer.last_reference, answer.delay) == (5, 32_768)));
+            let asked: Vec<_> = answers.iter().map(|answer| answer.ssrc).collect();
+            if asker == 0 {
+                assert_eq!(asked, (100..100 + added).collect::<Vec<_>>());
+            } else {
+                assert_eq!(asked, [asker]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_with_the_longest_name_fits_alone() {
+        let mut compound = SenderCompound::new(None, 0);
+        assert!(compound.add(&params(1, &"x".repeat(300)), 1, (2, 3, 4)));
+        assert!(compound.finish().len() <= MAX_COMPOUND);
+        assert!(SenderCompound::new(None, 0).finish().is_empty());
+    }
 }
