@@ -90,7 +90,8 @@ mod tests {
     fn an_offset_is_the_median_of_the_last_samples() {
         let mut offset = ClockOffset::default();
         let ntp = |micros: u64| (((3_900_000_000_000_000 + u128::from(micros)) << 32) / 1_000_000) as u64 + 1;
-        let ours = |remote: i64, offset: &ClockOffset| offset.offset().map(|offset| 3_900_000_000_000_000 + remote + offset);
+        let ours =
+            |remote: i64, offset: &ClockOffset| offset.offset().map(|offset| 3_900_000_000_000_000 + remote + offset);
         // Our clock is one second ahead of the sender's zero; a round trip takes 40 ms.
         for (step, delay) in [0, 300_000, 0].into_iter().enumerate() {
             assert_eq!(offset.offset(), None);

@@ -205,7 +205,10 @@ impl SendStream {
         if now.saturating_sub(sent_at) > MAX_SILENCE {
             return None;
         }
-        let elapsed = now.saturating_sub(captured_at).saturating_mul(u64::from(self.params.clock_rate)) / 1_000_000;
+        let elapsed = now
+            .saturating_sub(captured_at)
+            .saturating_mul(u64::from(self.params.clock_rate))
+            / 1_000_000;
         Some((
             timestamp.wrapping_add(elapsed as u32),
             self.rate.packets() as u32,

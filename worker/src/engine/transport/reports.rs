@@ -180,7 +180,11 @@ impl Router {
         clock.add(ntp, round_trip, now);
         let offset = clock.offset();
         for producer in transport.producers.values() {
-            let streams = self.producers.get_mut(*producer).into_iter().flat_map(Producer::streams_mut);
+            let streams = self
+                .producers
+                .get_mut(*producer)
+                .into_iter()
+                .flat_map(Producer::streams_mut);
             for stream in streams.filter(|stream| stream.params.cname == cname) {
                 stream.clock_offset = offset;
             }
@@ -303,7 +307,11 @@ impl SenderCompound {
             && (reference.ssrc == 0 || self.answers.is_empty())
         {
             self.answers.push(DelaySinceReference {
-                ssrc: if reference.ssrc == 0 { params.ssrc } else { reference.ssrc },
+                ssrc: if reference.ssrc == 0 {
+                    params.ssrc
+                } else {
+                    reference.ssrc
+                },
                 last_reference: reference.compact_ntp,
                 delay: (self.now.saturating_sub(reference.at).saturating_mul(65_536) / 1_000_000) as u32,
             });
@@ -384,7 +392,11 @@ mod tests {
                     other => panic!("{other:?}"),
                 })
                 .collect();
-            assert!(answers.iter().all(|answer| (answer.last_reference, answer.delay) == (5, 32_768)));
+            assert!(
+                answers
+                    .iter()
+                    .all(|answer| (answer.last_reference, answer.delay) == (5, 32_768))
+            );
             let asked: Vec<_> = answers.iter().map(|answer| answer.ssrc).collect();
             if asker == 0 {
                 assert_eq!(asked, (100..100 + added).collect::<Vec<_>>());
