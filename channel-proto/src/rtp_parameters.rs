@@ -352,7 +352,7 @@ pub struct ConsumerLayers {
 pub fn producer_type(parameters: &RtpParameters) -> crate::command::Arguments<ProducerType> {
     let (kind, codecs): (_, &[&str]) = match parameters.encodings.as_slice() {
         [encoding] if encoding.spatial_layers() > 1 || encoding.temporal_layers() > 1 => {
-            (ProducerType::Svc, &["video/VP9", "video/H264-SVC"])
+            (ProducerType::Svc, &["video/VP9", "video/AV1", "video/H264-SVC"])
         }
         [_] => return Ok(ProducerType::Simple),
         _ => (ProducerType::Simulcast, &["video/VP8", "video/H264"]),

@@ -36,6 +36,7 @@ pub struct HeaderMangler {
     /// (id of the sender, canonical id).
     copied: SmallVec<[(u8, u8); 5]>,
     video_orientation: Option<u8>,
+    dependency_descriptor: Option<u8>,
 }
 
 /// A packet for consumers: a finished header up to what differs between them, and where its payload is.
@@ -154,7 +155,25 @@ impl HeaderMangler {
             kind,
             copied,
             video_orientation,
+            dependency_descriptor: extension_id(parameters, HeaderExtensionKind::DependencyDescriptor),
         }
+    }
+
+    /// Value of the frame marking that a packet carries, if its sender announced that.
+    pub fn frame_marking<'a>(&self, header: &RtpHeader, packet: &'a [u8]) -> Option<&'a [u8]> {
+        let marking = |canonical: u8| matches!(canonical, extensions::FRAME_MARKING | extensions::FRAME_MARKING_07);
+        let (id, _) = self.copied.iter().find(|(_, canonical)| marking(*canonical))?;
+        header.extension(packet, *id)
+    }
+
+    /// Whether the sender announced dependency descriptors.
+    pub fn describes_dependencies(&self) -> bool {
+        self.dependency_descriptor.is_some()
+    }
+
+    /// Value of the dependency descriptor that a packet carries.
+    pub fn dependency_descriptor<'a>(&self, header: &RtpHeader, packet: &'a [u8]) -> Option<&'a [u8]> {
+        header.extension(packet, self.dependency_descriptor?)
     }
 
     /// The orientation that a packet carries.

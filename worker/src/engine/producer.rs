@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::keys::{ConsumerKey, TransportKey};
 use super::mangle::{ForwardedPacket, HeaderMangler, StoredHeader};
 use super::trace::TraceEvents;
-use crate::rtp::codec::PayloadDescriptor;
+use crate::rtp::codec::{Codec, PayloadDescriptor};
 use crate::rtp::extensions::HeaderExtensionKind;
 use crate::rtp::key_frame::KeyFrameRequests;
 use crate::rtp::packet::RtpHeader;
@@ -182,7 +182,7 @@ impl Producer {
         }
         // Counted by its stream, but of a payload type that means nothing inside the router.
         mapped_payload_type(&self.rtp_mapping, header.payload_type)?;
-        let descriptor = describe(stream, header, packet);
+        let descriptor = describe(stream, &self.mangler, header, packet);
         stream.count_layers(&descriptor, packet.len(), now);
         stream.note_arrival(header.sequence_number, descriptor.is_key_frame, now);
         let change = if created {
@@ -220,7 +220,7 @@ impl Producer {
         };
         received.header = original;
         received.size = original.payload_offset - 2 + original.payload_length;
-        let descriptor = describe(stream, &original, packet);
+        let descriptor = describe(stream, &self.mangler, &original, packet);
         if stream.repair(&original, received.size, descriptor.is_key_frame, now) {
             stream.count_layers(&descriptor, received.size, now);
             received.change = received.change.or(wake(stream, &original));
@@ -245,7 +245,7 @@ impl Producer {
         if self.paused {
             return None;
         }
-        let key_frame_needed = stream.codec.waits_for_key_frame();
+        let key_frame_needed = self.waits_for_key_frame(stream);
         let captured_at = stream.captured_at(header.timestamp, now);
         let mapped_payload_type = mapped_payload_type(&self.rtp_mapping, header.payload_type)?;
         let mut forwarded = self.mangler.mangle(header, packet, mapped_payload_type, now);
@@ -268,6 +268,11 @@ impl Producer {
             packet: forwarded,
             orientation,
         })
+    }
+
+    /// Whether receivers of a stream begin with a key frame; of AV1 only the dependency descriptor tells which is one.
+    fn waits_for_key_frame(&self, stream: &RecvStream) -> bool {
+        stream.codec.waits_for_key_frame() || (stream.codec == Codec::Av1 && self.mangler.describes_dependencies())
     }
 
     /// Finds the stream of a packet, or creates it.
@@ -391,6 +396,10 @@ impl Producer {
             .iter()
             .enumerate()
             .find_map(|(index, stream)| Some((index, stream.as_ref().filter(|s| s.params.ssrc == header.ssrc)?)))?;
+        if stream.codec == Codec::Av1 {
+            // Its layers stood in an extension that is not kept.
+            return None;
+        }
         packet.encoding = index;
         packet.mapped_ssrc = self
             .rtp_mapping
@@ -402,7 +411,7 @@ impl Producer {
         packet.marker = header.marker;
         packet.descriptor = stream.codec.describe(header.payload(bytes));
         packet.is_key_frame = packet.descriptor.is_key_frame;
-        packet.key_frame_needed = stream.codec.waits_for_key_frame();
+        packet.key_frame_needed = self.waits_for_key_frame(stream);
         Some((packet, bytes))
     }
 
@@ -507,12 +516,22 @@ impl Producer {
     }
 }
 
-/// What a payload tells, if it is of the stream's codec.
-fn describe(stream: &RecvStream, header: &RtpHeader, packet: &[u8]) -> PayloadDescriptor {
-    if header.payload_type == stream.params.payload_type {
-        stream.codec.describe(header.payload(packet))
-    } else {
-        PayloadDescriptor::default()
+/// What a packet tells about its payload, if it is of the stream's codec.
+fn describe(stream: &mut RecvStream, mangler: &HeaderMangler, header: &RtpHeader, packet: &[u8]) -> PayloadDescriptor {
+    if header.payload_type != stream.params.payload_type {
+        return PayloadDescriptor::default();
+    }
+    let descriptor = stream.codec.describe(header.payload(packet));
+    match stream.codec {
+        Codec::H264 => match mangler.frame_marking(header, packet) {
+            Some(value) => descriptor.marked(value),
+            None => descriptor,
+        },
+        Codec::Av1 => mangler
+            .dependency_descriptor(header, packet)
+            .and_then(|value| stream.dependencies.read(value, header.timestamp))
+            .unwrap_or_default(),
+        _ => descriptor,
     }
 }
 

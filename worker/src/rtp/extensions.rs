@@ -22,6 +22,8 @@ pub const TRANSPORT_WIDE_CC: u8 = 5;
 pub const FRAME_MARKING_07: u8 = 6;
 /// Id of frame marking.
 pub const FRAME_MARKING: u8 = 7;
+/// Id of the dependency descriptor. It is read, not forwarded.
+pub const DEPENDENCY_DESCRIPTOR: u8 = 8;
 /// Id of the audio level.
 pub const AUDIO_LEVEL: u8 = 10;
 /// Id of the video orientation.
@@ -77,6 +79,9 @@ kinds! {
     FrameMarking07 = FRAME_MARKING_07, "http://tools.ietf.org/html/draft-ietf-avtext-framemarking-07";
     /// Frame marking.
     FrameMarking = FRAME_MARKING, "urn:ietf:params:rtp-hdrext:framemarking";
+    /// Dependency descriptor (AV1 RTP specification).
+    DependencyDescriptor = DEPENDENCY_DESCRIPTOR,
+        "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
     /// Audio level (RFC 6464).
     AudioLevel = AUDIO_LEVEL, "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
     /// Video orientation (3GPP TS 26.114).

@@ -5,6 +5,7 @@ use channel_proto::rtp_parameters::MediaKind;
 
 use crate::rtcp::ReportBlock;
 use crate::rtp::clock::SenderClock;
+use crate::rtp::codec::dependency::DependencyReader;
 use crate::rtp::codec::{Codec, PayloadDescriptor};
 use crate::rtp::jitter::Jitter;
 use crate::rtp::layer_rates::LayerRates;
@@ -31,6 +32,8 @@ pub struct RecvStream {
     pub kind: MediaKind,
     /// Which payloads it carries.
     pub codec: Codec,
+    /// Layers of its frames, of AV1.
+    pub dependencies: DependencyReader,
     /// Key frame requests by PLI.
     pub pli_count: u64,
     /// Key frame requests by FIR.
@@ -164,6 +167,7 @@ impl RecvStream {
             nack: params.use_nack.then(Box::default),
             params,
             kind,
+            dependencies: DependencyReader::default(),
             pli_count: 0,
             fir_count: 0,
             fir_sequence: 0,

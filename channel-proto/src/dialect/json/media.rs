@@ -100,7 +100,7 @@ fn check_type(consumer_type: ConsumerType, rtp_parameters: &RtpParameters, count
         }
         ConsumerType::Svc if count != 1 => invalid("invalid consumableRtpEncodings with size != 1"),
         ConsumerType::Svc if spatial < 2 && temporal < 2 => invalid("invalid number of layers"),
-        ConsumerType::Svc if !matches!(codec, "video/VP9" | "video/H264-SVC") => {
+        ConsumerType::Svc if !matches!(codec, "video/VP9" | "video/AV1" | "video/H264-SVC") => {
             invalid(format!("{codec} codec not supported for svc"))
         }
         ConsumerType::Pipe if rtp_parameters.encodings.len() != count => {

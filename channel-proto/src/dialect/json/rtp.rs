@@ -12,7 +12,7 @@ use crate::rtp_parameters::{
 };
 
 /// Canonical spelling of the subtypes that are known.
-const SUBTYPES: [&str; 21] = [
+const SUBTYPES: [&str; 22] = [
     "opus",
     "multiopus",
     "PCMA",
@@ -25,6 +25,7 @@ const SUBTYPES: [&str; 21] = [
     "VP9",
     "H264",
     "H264-SVC",
+    "AV1",
     "X-H264UC",
     "H265",
     "CN",

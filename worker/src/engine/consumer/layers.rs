@@ -1,7 +1,7 @@
 //! What layered consumers decide with: layers, and facts about the producer's streams.
 
 use crate::rtp::clock::SenderClock;
-pub use crate::rtp::codec::vp9_layers::Layers;
+pub use crate::rtp::codec::svc_layers::Layers;
 
 /// Facts about one stream of a producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,9 @@
 use super::decisions::{Decision, Decisions, Why, digest};
 use super::layers::{Forwarded, Layers, Outcome, Retargeted, StreamFacts};
 use crate::engine::mangle::ForwardedPacket;
+use crate::rtp::codec::frame_marking::MarkedLayers;
 use crate::rtp::codec::vp8_layers::Vp8Layers;
-use crate::rtp::codec::{Codec, Details};
+use crate::rtp::codec::{Codec, Details, vp8};
 use crate::rtp::sequence::{SequenceMapper, is_higher};
 
 /// By how much timestamps may be moved at a switch so that they do not go back, in milliseconds.
@@ -19,7 +20,7 @@ const FRAME_MS: u32 = 33;
 #[derive(Debug)]
 pub struct Simulcast {
     sequence: SequenceMapper<16>,
-    vp8: Option<Box<Vp8Layers>>,
+    filter: Filter,
     streams: u8,
     temporal_layers: u8,
     clock_rate: u32,
@@ -27,8 +28,6 @@ pub struct Simulcast {
     target: Option<Layers>,
     /// The stream that is sent.
     current: Option<u8>,
-    /// Highest temporal layer of it to send.
-    wanted_temporal: u8,
     /// The stream whose timestamps go out as they are; those of others are converted by the senders' clocks.
     reference: Option<u8>,
     /// Subtracted from timestamps.
@@ -39,6 +38,58 @@ pub struct Simulcast {
     /// A key frame was asked for, for the timestamps of the last one did not fit.
     asked_for_timestamps: bool,
     decisions: Decisions,
+}
+
+/// Temporal layers of the stream that is sent.
+#[derive(Debug)]
+enum Filter {
+    Vp8(Box<Vp8Layers>),
+    H264(MarkedLayers),
+    /// Of other codecs nothing is known.
+    Other,
+}
+
+impl Filter {
+    fn of(codec: Codec) -> Self {
+        match codec {
+            Codec::Vp8 => Self::Vp8(Box::default()),
+            Codec::H264 => Self::H264(MarkedLayers::default()),
+            _ => Self::Other,
+        }
+    }
+
+    fn begin(&mut self, target: u8) {
+        match self {
+            Self::Vp8(layers) => layers.begin(target),
+            Self::H264(layers) => layers.begin(target),
+            Self::Other => {}
+        }
+    }
+
+    fn set_target(&mut self, target: u8) {
+        match self {
+            Self::Vp8(layers) => layers.set_target(target),
+            Self::H264(layers) => layers.set_target(target),
+            Self::Other => {}
+        }
+    }
+
+    fn current(&self) -> u8 {
+        match self {
+            Self::Vp8(layers) => layers.current(),
+            Self::H264(layers) => layers.current(),
+            Self::Other => 0,
+        }
+    }
+
+    /// None: the packet is to be dropped. Otherwise the counters to send it with, if it has any.
+    fn process(&mut self, packet: &ForwardedPacket) -> Option<Option<vp8::Rewrite>> {
+        match (self, &packet.descriptor.details) {
+            (Self::Vp8(layers), Details::Vp8(descriptor)) => layers.process(descriptor),
+            (Self::H264(layers), Details::Marked(marking)) => layers.process(marking, packet.timestamp).then_some(None),
+            _ => Some(None),
+        }
+    }
 }
 
 impl Simulcast {
@@ -53,14 +104,13 @@ impl Simulcast {
     ) -> Self {
         Self {
             sequence: SequenceMapper::with_initial_offset(first_sequence.wrapping_sub(1)),
-            vp8: (codec == Codec::Vp8).then(Box::default),
+            filter: Filter::of(codec),
             streams,
             temporal_layers,
             clock_rate,
             preferred,
             target: None,
             current: None,
-            wanted_temporal: 0,
             reference: None,
             timestamp_offset: 0,
             newest_timestamp: None,
@@ -87,8 +137,10 @@ impl Simulcast {
 
     /// What it sends.
     pub fn current(&self) -> Option<Layers> {
-        let temporal = self.vp8.as_ref().map_or(self.wanted_temporal, |vp8| vp8.current());
-        self.current.map(|spatial| Layers { spatial, temporal })
+        self.current.map(|spatial| Layers {
+            spatial,
+            temporal: self.filter.current(),
+        })
     }
 
     /// Its last decisions.
@@ -161,10 +213,7 @@ impl Simulcast {
         self.target = target;
         let mut retargeted = Retargeted::default();
         if self.current == Some(new.spatial) {
-            self.wanted_temporal = new.temporal;
-            if let Some(vp8) = &mut self.vp8 {
-                vp8.set_target(new.temporal);
-            }
+            self.filter.set_target(new.temporal);
         } else {
             retargeted.key_frame = Some(new.spatial);
         }
@@ -215,18 +264,15 @@ impl Simulcast {
                 return Outcome::KeyFrameNeeded;
             }
         }
-        let mut rewrite = None;
-        if let (Some(layers), Details::Vp8(descriptor)) = (&mut self.vp8, &packet.descriptor.details) {
-            match layers.process(descriptor) {
-                Some(counters) => rewrite = counters,
-                // A switch is never taken back: its first packet goes out as it is.
-                None if begins.is_some() => {}
-                None => {
-                    self.sequence.drop(packet.sequence_number);
-                    return Outcome::Drop;
-                }
+        let rewrite = match self.filter.process(packet) {
+            Some(counters) => counters,
+            // A switch is never taken back: its first packet goes out as it is.
+            None if begins.is_some() => None,
+            None => {
+                self.sequence.drop(packet.sequence_number);
+                return Outcome::Drop;
             }
-        }
+        };
         let Some(sequence_number) = self.sequence.input(packet.sequence_number) else {
             return Outcome::Drop;
         };
@@ -295,10 +341,7 @@ impl Simulcast {
         }
         self.sequence.sync(packet.sequence_number.wrapping_sub(1));
         self.current = Some(target.spatial);
-        self.wanted_temporal = target.temporal;
-        if let Some(vp8) = &mut self.vp8 {
-            vp8.begin(target.temporal);
-        }
+        self.filter.begin(target.temporal);
         true
     }
 }

@@ -4,14 +4,14 @@ use super::decisions::{Decision, Decisions, Why, digest};
 use super::layers::{Forwarded, Layers, Outcome, Retargeted, StreamFacts};
 use crate::engine::mangle::ForwardedPacket;
 use crate::rtp::codec::Details;
-use crate::rtp::codec::vp9_layers::Vp9Layers;
+use crate::rtp::codec::svc_layers::SvcLayers;
 use crate::rtp::sequence::SequenceMapper;
 
 /// Follows some layers of one stream.
 #[derive(Debug)]
 pub struct Svc {
     sequence: SequenceMapper<16>,
-    layers: Vp9Layers,
+    layers: SvcLayers,
     spatial_layers: u8,
     temporal_layers: u8,
     k_svc: bool,
@@ -27,7 +27,7 @@ impl Svc {
     pub fn new(first_sequence: u16, spatial_layers: u8, temporal_layers: u8, k_svc: bool, preferred: Layers) -> Self {
         Self {
             sequence: SequenceMapper::with_initial_offset(first_sequence.wrapping_sub(1)),
-            layers: Vp9Layers::new(spatial_layers, temporal_layers, k_svc),
+            layers: SvcLayers::new(spatial_layers, temporal_layers, k_svc),
             spatial_layers,
             temporal_layers,
             k_svc,
@@ -156,7 +156,8 @@ impl Svc {
         }
         let passed = match &packet.descriptor.details {
             _ if !supported || packet.is_padding() => None,
-            Details::Vp9(descriptor) => self.layers.process(descriptor),
+            Details::Vp9(descriptor) => self.layers.process(&descriptor.into()),
+            Details::Layered(packet) => self.layers.process(packet),
             _ => Some(false),
         };
         let Some(ends_picture) = passed else {
@@ -183,3 +184,7 @@ impl Svc {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "svc_tests.rs"]
+mod tests;

@@ -1,11 +1,13 @@
 //! What payloads tell about themselves.
 
+pub mod dependency;
+pub mod frame_marking;
 pub mod h264;
 pub mod opus;
+pub mod svc_layers;
 pub mod vp8;
 pub mod vp8_layers;
 pub mod vp9;
-pub mod vp9_layers;
 
 /// Facts of one payload. The default is what a payload of an unknown codec has: no key frame, layer 0:0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +34,10 @@ pub enum Details {
     Vp9(vp9::Descriptor),
     /// Opus.
     Opus(opus::Descriptor),
+    /// H.264 whose sender marks frames.
+    Marked(frame_marking::FrameMarking),
+    /// AV1 whose sender describes dependencies.
+    Layered(svc_layers::LayerPacket),
 }
 
 /// Codecs whose payloads we look into.
@@ -45,6 +51,8 @@ pub enum Codec {
     H264,
     /// H.264 with scalability: treated as H.264.
     H264Svc,
+    /// AV1: what is known of it stands in the dependency descriptor.
+    Av1,
     /// Opus (RFC 7587).
     Opus,
     /// Any other: opaque.
@@ -59,6 +67,7 @@ impl Codec {
             ("video/vp9", Self::Vp9),
             ("video/h264", Self::H264),
             ("video/h264-svc", Self::H264Svc),
+            ("video/av1", Self::Av1),
             ("audio/opus", Self::Opus),
         ];
         let found = known.iter().find(|(name, _)| name.eq_ignore_ascii_case(mime_type));
@@ -83,7 +92,21 @@ impl Codec {
                 details: opus::Descriptor::parse(payload).map_or(Details::None, Details::Opus),
                 ..PayloadDescriptor::default()
             },
-            Self::Other => PayloadDescriptor::default(),
+            Self::Av1 | Self::Other => PayloadDescriptor::default(),
+        }
+    }
+}
+
+impl PayloadDescriptor {
+    /// Adds what the frame marking extension tells of a packet.
+    pub fn marked(self, value: &[u8]) -> Self {
+        match frame_marking::FrameMarking::read(value) {
+            Some(marking) => Self {
+                temporal_layer: marking.temporal_layer,
+                details: Details::Marked(marking),
+                ..self
+            },
+            None => self,
         }
     }
 }

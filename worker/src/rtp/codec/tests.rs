@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const CODECS: [Codec; 6] = [
+const CODECS: [Codec; 7] = [
+    Codec::Av1,
     Codec::Vp8,
     Codec::Vp9,
     Codec::H264,

@@ -27,16 +27,20 @@ fn key_frame(picture_id: u16, spatial: u8) -> Descriptor {
     }
 }
 
+fn process(filter: &mut SvcLayers, packet: &Descriptor) -> Option<bool> {
+    filter.process(&packet.into())
+}
+
 fn layers(spatial: u8, temporal: u8) -> Layers {
     Layers { spatial, temporal }
 }
 
-fn started(k_svc: bool, target: Layers) -> Vp9Layers {
-    let mut filter = Vp9Layers::new(3, 3, k_svc);
+fn started(k_svc: bool, target: Layers) -> SvcLayers {
+    let mut filter = SvcLayers::new(3, 3, k_svc);
     filter.set_target(target);
     filter.begin();
-    assert_eq!(filter.process(&frame(32_766, 0, 0)), None);
-    let passed = (0..3).map(|spatial| filter.process(&key_frame(32_767, spatial)).is_some());
+    assert_eq!(process(&mut filter, &frame(32_766, 0, 0)), None);
+    let passed = (0..3).map(|spatial| process(&mut filter, &key_frame(32_767, spatial)).is_some());
     assert_eq!(passed.filter(|passed| *passed).count(), usize::from(target.spatial) + 1);
     filter
 }
@@ -45,7 +49,7 @@ fn started(k_svc: bool, target: Layers) -> Vp9Layers {
 fn the_marker_ends_the_highest_layer_sent() {
     let mut filter = started(false, layers(1, 0));
     assert_eq!(
-        [0, 1, 2].map(|spatial| filter.process(&frame(0, spatial, 0))),
+        [0, 1, 2].map(|spatial| process(&mut filter, &frame(0, spatial, 0))),
         [Some(false), Some(true), None]
     );
     assert_eq!(filter.current(), Some(layers(1, 0)));
@@ -55,15 +59,15 @@ fn the_marker_ends_the_highest_layer_sent() {
 fn up_with_key_frames_down_at_once() {
     let mut filter = started(false, layers(1, 0));
     filter.set_target(layers(2, 0));
-    assert_eq!(filter.process(&frame(0, 2, 0)), None);
+    assert_eq!(process(&mut filter, &frame(0, 2, 0)), None);
     assert_eq!(
-        [0, 1, 2].map(|spatial| filter.process(&key_frame(1, spatial))),
+        [0, 1, 2].map(|spatial| process(&mut filter, &key_frame(1, spatial))),
         [Some(false), Some(false), Some(true)]
     );
     filter.set_target(layers(0, 0));
     // From the end of the lower frame on; its marker tells the receiver.
     assert_eq!(
-        [0, 1].map(|spatial| filter.process(&frame(2, spatial, 0))),
+        [0, 1].map(|spatial| process(&mut filter, &frame(2, spatial, 0))),
         [Some(true), None]
     );
     assert_eq!(filter.current(), Some(layers(0, 0)));
@@ -73,13 +77,13 @@ fn up_with_key_frames_down_at_once() {
 fn k_svc_sends_lower_layers_in_key_frames_only_and_switches_there() {
     let mut filter = started(true, layers(2, 0));
     assert_eq!(
-        [0, 1, 2].map(|spatial| filter.process(&frame(0, spatial, 0))),
+        [0, 1, 2].map(|spatial| process(&mut filter, &frame(0, spatial, 0))),
         [None, None, Some(true)]
     );
     filter.set_target(layers(1, 0));
-    assert_eq!(filter.process(&frame(1, 2, 0)), Some(true));
+    assert_eq!(process(&mut filter, &frame(1, 2, 0)), Some(true));
     assert_eq!(
-        [0, 1, 2].map(|spatial| filter.process(&key_frame(2, spatial))),
+        [0, 1, 2].map(|spatial| process(&mut filter, &key_frame(2, spatial))),
         [Some(false), Some(true), None]
     );
 }
@@ -88,38 +92,44 @@ fn k_svc_sends_lower_layers_in_key_frames_only_and_switches_there() {
 fn temporal_layers_are_entered_at_switching_points_and_left_at_the_lower_layer() {
     let mut filter = started(false, layers(0, 2));
     assert_eq!(
-        filter.process(&Descriptor {
-            switching_up: false,
-            ..frame(0, 0, 2)
-        }),
+        process(
+            &mut filter,
+            &Descriptor {
+                switching_up: false,
+                ..frame(0, 0, 2)
+            }
+        ),
         None
     );
     assert_eq!(
-        filter.process(&Descriptor {
-            start: false,
-            ..frame(1, 0, 2)
-        }),
+        process(
+            &mut filter,
+            &Descriptor {
+                start: false,
+                ..frame(1, 0, 2)
+            }
+        ),
         None
     );
-    assert_eq!(filter.process(&frame(2, 0, 2)), Some(true));
+    assert_eq!(process(&mut filter, &frame(2, 0, 2)), Some(true));
     assert_eq!(filter.current(), Some(layers(0, 2)));
     filter.set_target(layers(0, 0));
-    assert_eq!(filter.process(&frame(3, 0, 1)), Some(true));
-    assert_eq!(filter.process(&frame(4, 0, 0)), Some(true));
-    assert_eq!(filter.process(&frame(5, 0, 1)), None);
+    assert_eq!(process(&mut filter, &frame(3, 0, 1)), Some(true));
+    assert_eq!(process(&mut filter, &frame(4, 0, 0)), Some(true));
+    assert_eq!(process(&mut filter, &frame(5, 0, 1)), None);
 }
 
 #[test]
 fn late_packets_are_judged_by_the_layers_of_their_time() {
     let mut filter = started(false, layers(2, 0));
-    assert!(filter.process(&frame(3, 2, 0)).is_some());
+    assert!(process(&mut filter, &frame(3, 2, 0)).is_some());
     filter.set_target(layers(0, 0));
-    assert!(filter.process(&frame(4, 0, 0)).is_some());
-    assert!(filter.process(&frame(5, 0, 0)).is_some());
-    assert_eq!(filter.process(&frame(2, 2, 0)), Some(true));
-    assert_eq!(filter.process(&frame(4, 1, 0)), None);
+    assert!(process(&mut filter, &frame(4, 0, 0)).is_some());
+    assert!(process(&mut filter, &frame(5, 0, 0)).is_some());
+    assert_eq!(process(&mut filter, &frame(2, 2, 0)), Some(true));
+    assert_eq!(process(&mut filter, &frame(4, 1, 0)), None);
     // Before the first key frame.
-    assert_eq!(filter.process(&frame(32_700, 0, 0)), None);
+    assert_eq!(process(&mut filter, &frame(32_700, 0, 0)), None);
     assert_eq!(filter.current(), Some(layers(0, 0)));
 }
 
@@ -133,13 +143,16 @@ fn picture_ids_of_both_sizes_may_wrap_for_ever() {
             long_picture_id: long,
             ..descriptor
         };
-        assert!(filter.process(&of(key_frame(0, 0), 0)).is_some());
+        assert!(process(&mut filter, &of(key_frame(0, 0), 0)).is_some());
         for count in 1..200_000 {
-            assert!(filter.process(&of(frame(0, 0, 0), count)).is_some(), "{bits} {count}");
-            assert!(filter.process(&of(frame(0, 2, 0), count)).is_none());
+            assert!(
+                process(&mut filter, &of(frame(0, 0, 0), count)).is_some(),
+                "{bits} {count}"
+            );
+            assert!(process(&mut filter, &of(frame(0, 2, 0), count)).is_none());
             if count > 20 {
                 assert!(
-                    filter.process(&of(frame(0, 1, 0), count - 20)).is_some(),
+                    process(&mut filter, &of(frame(0, 1, 0), count - 20)).is_some(),
                     "{bits} {count}"
                 );
             }
@@ -148,13 +161,32 @@ fn picture_ids_of_both_sizes_may_wrap_for_ever() {
     }
 }
 
+#[test]
+fn frame_numbers_of_16_bits_may_wrap_for_ever() {
+    let mut filter = SvcLayers::new(2, 1, false);
+    filter.set_target(layers(0, 0));
+    let packet = |count: u32, spatial| LayerPacket {
+        picture: Some((count as u16, 16)),
+        is_key_frame: count == 0,
+        ..LayerPacket::from(&frame(0, spatial, 0))
+    };
+    for count in 0..200_000 {
+        let spatial = (count % 2) as u8;
+        assert_eq!(
+            filter.process(&packet(count, spatial)).is_some(),
+            spatial == 0,
+            "{count}"
+        );
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn nothing_panics(steps: Vec<(u16, u8, bool, u8, u8)>, k_svc: bool) {
-        let mut filter = Vp9Layers::new(3, 3, k_svc);
+        let mut filter = SvcLayers::new(3, 3, k_svc);
         for (picture_id, layer, long, flags, target) in steps {
             filter.set_target(layers(target & 3, target >> 2 & 3));
-            filter.process(&Descriptor {
+            process(&mut filter, &Descriptor {
                 picture_id: (flags & 1 != 0).then_some(picture_id & if long { 0x7fff } else { 0x7f }),
                 long_picture_id: long,
                 inter_predicted: flags & 2 != 0,

@@ -1,4 +1,4 @@
-//! Spatial and temporal layers of one VP9 stream (RFC 9628) for one receiver.
+//! Spatial and temporal layers of one stream for one receiver: VP9 (RFC 9628), AV1 with a dependency descriptor.
 
 use smallvec::SmallVec;
 
@@ -18,9 +18,49 @@ pub struct Layers {
     pub temporal: u8,
 }
 
-/// What a receiver gets of one VP9 stream.
+/// What has to be known of a packet: it is of one frame of one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerPacket {
+    /// Number of its picture and how many bits such numbers have.
+    pub picture: Option<(u16, u32)>,
+    /// Layer of its frame.
+    pub layer: Layers,
+    /// First packet of its frame.
+    pub start: bool,
+    /// Last packet of its frame.
+    pub end: bool,
+    /// A receiver can begin here.
+    pub is_key_frame: bool,
+    /// Predicted from earlier pictures.
+    pub inter_predicted: bool,
+    /// Predicted from the spatial layer below.
+    pub inter_layer: bool,
+    /// From here on a receiver can switch up to its temporal layer.
+    pub switching_up: bool,
+}
+
+impl From<&Descriptor> for LayerPacket {
+    fn from(descriptor: &Descriptor) -> Self {
+        let bits = if descriptor.long_picture_id { 15 } else { 7 };
+        Self {
+            picture: descriptor.picture_id.map(|picture_id| (picture_id, bits)),
+            layer: Layers {
+                spatial: descriptor.spatial_layer.unwrap_or_default(),
+                temporal: descriptor.temporal_layer.unwrap_or_default(),
+            },
+            start: descriptor.start,
+            end: descriptor.end,
+            is_key_frame: descriptor.is_key_frame,
+            inter_predicted: descriptor.inter_predicted,
+            inter_layer: descriptor.inter_layer,
+            switching_up: descriptor.switching_up,
+        }
+    }
+}
+
+/// What a receiver gets of one stream.
 #[derive(Debug)]
-pub struct Vp9Layers {
+pub struct SvcLayers {
     announced: Layers,
     /// Spatial layers depend on each other in key frames only.
     k_svc: bool,
@@ -44,7 +84,7 @@ fn distance(from: u16, to: u16, bits: u32) -> i32 {
     }
 }
 
-impl Vp9Layers {
+impl SvcLayers {
     /// For a stream with so many spatial and temporal layers.
     pub fn new(spatial_layers: u8, temporal_layers: u8, k_svc: bool) -> Self {
         let announced = Layers {
@@ -83,16 +123,12 @@ impl Vp9Layers {
     }
 
     /// None: the packet is to be dropped. Otherwise whether it ends a picture of the receiver.
-    pub fn process(&mut self, packet: &Descriptor) -> Option<bool> {
-        let layer = Layers {
-            spatial: packet.spatial_layer.unwrap_or_default(),
-            temporal: packet.temporal_layer.unwrap_or_default(),
-        };
+    pub fn process(&mut self, packet: &LayerPacket) -> Option<bool> {
+        let layer = packet.layer;
         if layer.spatial >= self.announced.spatial || layer.temporal >= self.announced.temporal {
             return None;
         }
-        let bits = if packet.long_picture_id { 15 } else { 7 };
-        if let (Some(picture_id), Some((newest, known_bits))) = (packet.picture_id, self.newest)
+        if let (Some((picture_id, bits)), Some((newest, known_bits))) = (packet.picture, self.newest)
             && known_bits == bits
             && distance(newest, picture_id, bits) < 0
         {
@@ -114,11 +150,11 @@ impl Vp9Layers {
         if self.target.temporal < current.temporal && layer.temporal == self.target.temporal && packet.end {
             current.temporal = self.target.temporal;
         }
-        self.update(packet, bits, before, current);
+        self.update(packet, before, current);
         Some(packet.end && layer.spatial == current.spatial)
     }
 
-    fn switch_spatial(&self, packet: &Descriptor, layer: Layers) -> Option<Layers> {
+    fn switch_spatial(&self, packet: &LayerPacket, layer: Layers) -> Option<Layers> {
         let Some(mut current) = self.current else {
             let first = Layers {
                 spatial: self.target.spatial,
@@ -147,12 +183,12 @@ impl Vp9Layers {
         Some(current)
     }
 
-    fn is_filtered(&self, packet: &Descriptor, layer: Layers, current: Layers) -> bool {
+    fn is_filtered(&self, packet: &LayerPacket, layer: Layers, current: Layers) -> bool {
         layer.spatial > current.spatial || (self.k_svc && packet.inter_predicted && layer.spatial != current.spatial)
     }
 
     /// A packet of a picture before the newest: judged by the layers that were current then.
-    fn late(&self, packet: &Descriptor, picture_id: u16, bits: u32, layer: Layers) -> Option<bool> {
+    fn late(&self, packet: &LayerPacket, picture_id: u16, bits: u32, layer: Layers) -> Option<bool> {
         let then = self
             .changes
             .iter()
@@ -165,9 +201,11 @@ impl Vp9Layers {
         Some(packet.end && layer.spatial == then.spatial)
     }
 
-    fn update(&mut self, packet: &Descriptor, bits: u32, before: Option<Layers>, current: Layers) {
+    fn update(&mut self, packet: &LayerPacket, before: Option<Layers>, current: Layers) {
         self.current = Some(current);
-        let Some(picture_id) = packet.picture_id else { return };
+        let Some((picture_id, bits)) = packet.picture else {
+            return;
+        };
         if self.newest.is_some_and(|(_, known)| known != bits) {
             self.changes.clear();
         }
@@ -181,7 +219,7 @@ impl Vp9Layers {
             } else if let [first, ..] = self.changes.as_mut_slice()
                 && old(first)
             {
-                first.0 = picture_id.wrapping_sub(window) & ((1 << bits) - 1);
+                first.0 = picture_id.wrapping_sub(window) & (u16::MAX >> (16 - bits));
             }
             return;
         }
@@ -198,5 +236,5 @@ impl Vp9Layers {
 }
 
 #[cfg(test)]
-#[path = "vp9_layers_tests.rs"]
+#[path = "svc_layers_tests.rs"]
 mod tests;
