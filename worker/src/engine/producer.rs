@@ -409,6 +409,7 @@ impl Producer {
         packet.sequence_number = header.sequence_number;
         packet.timestamp = header.timestamp;
         packet.marker = header.marker;
+        packet.captured_at = stream.captured_at(header.timestamp, now);
         packet.descriptor = stream.codec.describe(header.payload(bytes));
         packet.is_key_frame = packet.descriptor.is_key_frame;
         packet.key_frame_needed = self.waits_for_key_frame(stream);
