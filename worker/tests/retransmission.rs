@@ -1,78 +1,37 @@
 //! Receivers ask for packets again: what they get, and how much of it.
 
-use std::net::{IpAddr, SocketAddr};
+mod room;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use channel_proto::dialect::json::decode_request;
 use channel_proto::reply::Reply;
 use channel_proto::srtp_parameters::SrtpCryptoSuite;
 use serde_json::{Value, json};
-use worker::engine::outbox::{ChannelMessage, Outbox, Run};
-use worker::engine::ports::{BindError, Ports, SocketId};
-use worker::engine::{Config, Datagram, Engine};
 use worker::rtcp;
 use worker::rtp::packet::{RtpHeader, is_rtcp};
 use worker::srtp::{SrtpReceiver, SrtpSender};
 
+use room::Room;
+
 const SSRC: u32 = 100;
 const RTX_SSRC: u32 = 101;
-const SENDER: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
-const RECEIVER: ([u8; 4], u16) = ([127, 0, 0, 1], 40_000);
-
-/// Sockets that keep what is sent.
-#[derive(Default)]
-struct Network {
-    sockets: u16,
-    sent: Vec<(SocketAddr, Vec<u8>)>,
-}
-
-impl Ports for Network {
-    fn open_udp(&mut self, ip: IpAddr, _: u16) -> Result<(SocketId, SocketAddr), BindError> {
-        self.sockets += 1;
-        Ok((
-            SocketId(self.sockets.into()),
-            SocketAddr::new(ip, 20_000 + self.sockets),
-        ))
-    }
-
-    fn open_tcp(&mut self, _: IpAddr, _: u16) -> Result<(SocketId, SocketAddr), BindError> {
-        unreachable!("no transport over TCP here")
-    }
-
-    fn close(&mut self, _: SocketId) {}
-
-    fn transmit(&mut self, runs: &[Run], arena: &[u8]) {
-        for run in runs {
-            let datagrams = arena[run.start..run.start + run.length].chunks(run.segment);
-            self.sent
-                .extend(datagrams.map(|datagram| (run.destination, datagram.to_vec())));
-        }
-    }
-}
+const SENDER: u16 = 9;
+const RECEIVER: u16 = 40_000;
 
 /// A worker with a sender of video and a receiver of it.
-struct Room {
-    engine: Engine,
-    network: Network,
-    now: u64,
+struct Relay {
+    room: Room,
     /// Of the receiver, with SRTP.
     srtp: Option<(SrtpReceiver, SrtpSender)>,
 }
 
-impl Room {
+impl Relay {
     fn new(suite: Option<SrtpCryptoSuite>, rtx: bool) -> Self {
-        let engine = Engine::new(Config {
-            pid: 1,
-            seed: [7; 32],
-            unix_offset: 0,
-        });
-        let mut room = Self {
-            engine,
-            network: Network::default(),
-            now: 1_000_000,
+        let mut relay = Self {
+            room: Room::new(),
             srtp: None,
         };
+        let room = &mut relay.room;
         let codecs = |payload_type: u8, rtx: bool| {
             let mut codecs = vec![
                 json!({"mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90000,
@@ -98,7 +57,7 @@ impl Room {
         room.request("transport.produce", input, produce);
         let output = json!({"routerId": "r", "transportId": "out", "consumerId": "c", "producerId": "p"});
         let mut create = json!({"listenIp": {"ip": "127.0.0.1"}});
-        let mut connect = json!({"ip": "127.0.0.1", "port": RECEIVER.1});
+        let mut connect = json!({"ip": "127.0.0.1", "port": RECEIVER});
         if let Some(suite) = suite {
             create["enableSrtp"] = true.into();
             create["srtpCryptoSuite"] = suite.as_str().into();
@@ -109,7 +68,7 @@ impl Room {
         let connected = room.request("transport.connect", output.clone(), connect);
         if let (Some(suite), Reply::Connected(connected)) = (suite, connected) {
             let key = STANDARD.decode(connected.srtp_parameters.unwrap().key_base64).unwrap();
-            room.srtp = Some((
+            relay.srtp = Some((
                 SrtpReceiver::new(suite, &key).unwrap(),
                 SrtpSender::new(suite, &vec![1; suite.master_length()]).unwrap(),
             ));
@@ -121,39 +80,12 @@ impl Room {
         let consume = json!({"kind": "video", "type": "simple", "consumableRtpEncodings": [{"ssrc": 7}],
             "rtpParameters": {"mid": "0", "codecs": codecs(101, rtx), "encodings": [encoding]}});
         room.request("transport.consume", output, consume);
-        room
-    }
-
-    fn request(&mut self, method: &str, internal: Value, data: Value) -> Reply {
-        let frame = json!({"id": 1, "method": method, "internal": internal, "data": data}).to_string();
-        let mut outbox = Outbox::new();
-        let request = decode_request(frame.as_bytes()).unwrap();
-        self.engine
-            .handle_request(self.now, request, &mut self.network, &mut outbox);
-        let answer = outbox.channel.into_iter().find_map(|message| match message {
-            ChannelMessage::Response(response) => Some(response.result),
-            ChannelMessage::Notification(_) => None,
-        });
-        answer
-            .unwrap()
-            .unwrap_or_else(|failure| panic!("{method}: {failure:?}"))
-    }
-
-    fn datagram(&mut self, socket: u32, source: ([u8; 4], u16), mut bytes: Vec<u8>) {
-        let mut outbox = Outbox::new();
-        let mut datagrams = [Datagram {
-            source: SocketAddr::from(source),
-            bytes: &mut bytes,
-        }];
-        let socket = SocketId(socket);
-        self.engine
-            .handle_datagrams(self.now, socket, &mut datagrams, &mut self.network, &mut outbox);
-        outbox.flush(&mut self.network);
+        relay
     }
 
     /// What the receiver gets, as on the wire, of a packet sent to it.
     fn media(&mut self, sequence_number: u16, padding: u8) -> Vec<Vec<u8>> {
-        self.datagram(1, SENDER, media(96, 5, sequence_number, padding, None));
+        self.room.datagram(1, SENDER, media(96, 5, sequence_number, padding, None));
         self.received()
     }
 
@@ -164,16 +96,14 @@ impl Room {
         if let Some((_, sender)) = &mut self.srtp {
             sender.protect_rtcp(&mut nack, 0).unwrap();
         }
-        self.datagram(2, RECEIVER, nack);
+        self.room.datagram(2, RECEIVER, nack);
         self.received()
     }
 
     fn received(&mut self) -> Vec<Vec<u8>> {
-        let sent = std::mem::take(&mut self.network.sent);
-        let own = sent
-            .into_iter()
-            .filter(|(to, bytes)| *to == SocketAddr::from(RECEIVER) && !is_rtcp(bytes));
-        own.map(|(_, bytes)| bytes).collect()
+        let mut packets = self.room.sent_to(RECEIVER);
+        packets.retain(|packet| !is_rtcp(packet));
+        packets
     }
 
     /// Header and payload of a packet that the receiver got for the first time.
@@ -210,13 +140,13 @@ fn suites() -> impl Iterator<Item = Option<SrtpCryptoSuite>> {
 #[test]
 fn by_rtx_a_packet_comes_back_with_its_number_and_without_padding() {
     for suite in suites() {
-        let mut room = Room::new(suite, true);
+        let mut relay = Relay::new(suite, true);
         let mut first = 0;
         let mut payloads = Vec::new();
         for number in 0..10 {
-            let packets = room.media(100 + number, if number == 3 { 7 } else { 0 });
+            let packets = relay.media(100 + number, if number == 3 { 7 } else { 0 });
             let [packet] = &packets[..] else { panic!("{packets:?}") };
-            let (header, payload) = room.open(packet);
+            let (header, payload) = relay.open(packet);
             assert_eq!(
                 (header.ssrc, header.padding_length),
                 (SSRC, if number == 3 { 7 } else { 0 })
@@ -227,10 +157,10 @@ fn by_rtx_a_packet_comes_back_with_its_number_and_without_padding() {
             assert_eq!(header.sequence_number, first + number);
             payloads.push(payload);
         }
-        let packets = room.nack(&[first + 3, first + 4, first + 50]);
+        let packets = relay.nack(&[first + 3, first + 4, first + 50]);
         let mut numbers = Vec::new();
         for (packet, index) in packets.iter().zip([3_u16, 4]) {
-            let (header, payload) = room.open(packet);
+            let (header, payload) = relay.open(packet);
             let expected = (RTX_SSRC, 102, 0, u32::from(index + 100) * 3000);
             assert_eq!(
                 (
@@ -246,11 +176,11 @@ fn by_rtx_a_packet_comes_back_with_its_number_and_without_padding() {
             numbers.push(header.sequence_number);
         }
         assert_eq!((packets.len(), numbers[1]), (2, numbers[0] + 1));
-        assert!(room.nack(&[first + 3]).is_empty(), "once a round trip");
-        room.now += 100_000;
-        assert_eq!(room.nack(&[first + 3]).len(), 1);
-        room.now += 2_000_000;
-        assert!(room.nack(&[first + 5]).is_empty(), "too old");
+        assert!(relay.nack(&[first + 3]).is_empty(), "once a round trip");
+        relay.room.now += 100_000;
+        assert_eq!(relay.nack(&[first + 3]).len(), 1);
+        relay.room.now += 2_000_000;
+        assert!(relay.nack(&[first + 5]).is_empty(), "too old");
     }
 }
 
@@ -258,36 +188,36 @@ fn by_rtx_a_packet_comes_back_with_its_number_and_without_padding() {
 #[test]
 fn without_rtx_a_packet_comes_back_byte_by_byte() {
     for suite in suites() {
-        let mut room = Room::new(suite, false);
-        let packets: Vec<_> = (0..10).flat_map(|number| room.media(100 + number, 0)).collect();
+        let mut relay = Relay::new(suite, false);
+        let packets: Vec<_> = (0..10).flat_map(|number| relay.media(100 + number, 0)).collect();
         let first = RtpHeader::parse_encrypted(&packets[0]).unwrap().sequence_number;
         for _ in 0..2 {
-            room.now += 500_000;
+            relay.room.now += 500_000;
             assert_eq!(
-                room.nack(&[first + 2, first + 7]),
+                relay.nack(&[first + 2, first + 7]),
                 [packets[2].clone(), packets[7].clone()]
             );
         }
         // Who missed it the first time can read it.
-        assert_eq!(room.open(&packets[2]).0.sequence_number, first + 2);
+        assert_eq!(relay.open(&packets[2]).0.sequence_number, first + 2);
         // A packet that comes twice is not sent twice.
-        assert!(room.media(104, 0).is_empty());
+        assert!(relay.media(104, 0).is_empty());
     }
 }
 
 #[test]
 fn a_flood_of_requests_is_bounded() {
-    let mut room = Room::new(None, true);
-    let first = room.media(100, 0);
+    let mut relay = Relay::new(None, true);
+    let first = relay.media(100, 0);
     let mut number = RtpHeader::parse(&first[0]).unwrap().sequence_number;
     let (mut media, mut again) = (0, 0);
     for step in 0..3000_u16 {
-        room.now += 10_000;
-        media += room.media(101 + step, 0).iter().map(Vec::len).sum::<usize>();
+        relay.room.now += 10_000;
+        media += relay.media(101 + step, 0).iter().map(Vec::len).sum::<usize>();
         number = number.wrapping_add(1);
         // The whole history, in every way that a receiver can make the round trip look short.
         let wanted: Vec<u16> = (0..600_u16).map(|back| number.wrapping_sub(600 - back)).collect();
-        again += room.nack(&wanted).iter().map(Vec::len).sum::<usize>();
+        again += relay.nack(&wanted).iter().map(Vec::len).sum::<usize>();
     }
     assert!(
         again > 0 && again <= media / 4 + 128 * 1024,
@@ -297,46 +227,38 @@ fn a_flood_of_requests_is_bounded() {
 
 #[test]
 fn a_paused_consumer_repeats_nothing() {
-    let mut room = Room::new(None, true);
-    let first = room.media(100, 0);
+    let mut relay = Relay::new(None, true);
+    let first = relay.media(100, 0);
     let number = RtpHeader::parse(&first[0]).unwrap().sequence_number;
     let consumer = json!({"routerId": "r", "transportId": "out", "consumerId": "c", "producerId": "p"});
-    room.request("consumer.pause", consumer.clone(), json!({}));
-    assert!(room.nack(&[number]).is_empty());
-    room.request("consumer.resume", consumer, json!({}));
-    assert_eq!(room.nack(&[number]).len(), 1);
+    relay.room.request("consumer.pause", consumer.clone(), json!({}));
+    assert!(relay.nack(&[number]).is_empty());
+    relay.room.request("consumer.resume", consumer, json!({}));
+    assert_eq!(relay.nack(&[number]).len(), 1);
 }
 
 /// The way in: what is missing is asked for, comes as RTX, and goes on as media in its place.
 #[test]
 fn losses_before_the_worker_are_repaired_for_the_receiver() {
-    let mut room = Room::new(Some(SrtpCryptoSuite::AeadAes128Gcm), true);
-    let first = room.media(100, 0);
-    let first = room.open(&first[0]).0.sequence_number;
-    room.media(103, 0);
-    room.now += 40_000;
-    let mut outbox = Outbox::new();
-    room.engine.handle_timeout(room.now, &mut room.network, &mut outbox);
-    outbox.flush(&mut room.network);
-    let asked: Vec<u8> = room
-        .network
-        .sent
-        .drain(..)
-        .find(|(to, _)| *to == SocketAddr::from(SENDER))
-        .map(|(_, bytes)| bytes)
-        .unwrap();
+    let mut relay = Relay::new(Some(SrtpCryptoSuite::AeadAes128Gcm), true);
+    let first = relay.media(100, 0);
+    let first = relay.open(&first[0]).0.sequence_number;
+    relay.media(103, 0);
+    relay.room.wait(40_000);
+    let asked = relay.room.sent_to(SENDER);
+    let asked = asked.last().unwrap();
     assert_eq!(hex::encode(asked), "81cd0003000000000000000500650001");
-    room.datagram(1, SENDER, media(97, 6, 9, 0, Some(102)));
+    relay.room.datagram(1, SENDER, media(97, 6, 9, 0, Some(102)));
     // One that comes twice is dropped.
-    room.datagram(1, SENDER, media(97, 6, 10, 0, Some(102)));
-    room.datagram(1, SENDER, media(97, 6, 11, 0, Some(101)));
-    let repaired = room.received();
+    relay.room.datagram(1, SENDER, media(97, 6, 10, 0, Some(102)));
+    relay.room.datagram(1, SENDER, media(97, 6, 11, 0, Some(101)));
+    let repaired = relay.received();
     let numbers: Vec<u16> = repaired
         .iter()
-        .map(|packet| room.open(packet).0.sequence_number)
+        .map(|packet| relay.open(packet).0.sequence_number)
         .collect();
     assert_eq!(numbers, [first + 2, first + 1]);
-    let stats = room.request(
+    let stats = relay.room.request(
         "producer.getStats",
         json!({"routerId": "r", "transportId": "in", "producerId": "p"}),
         json!({}),
@@ -354,8 +276,8 @@ fn losses_before_the_worker_are_repaired_for_the_receiver() {
     assert_eq!(figures, (1, 2, 3, 2));
     assert_eq!((stats.packet_count, stats.rtx_ssrc), (4, Some(6)));
     // What came by RTX before it came at all goes on too.
-    room.datagram(1, SENDER, media(97, 6, 12, 0, Some(104)));
-    let packets = room.received();
-    assert_eq!(room.open(&packets[0]).0.sequence_number, first + 4);
-    assert!(room.media(104, 0).is_empty());
+    relay.room.datagram(1, SENDER, media(97, 6, 12, 0, Some(104)));
+    let packets = relay.received();
+    assert_eq!(relay.open(&packets[0]).0.sequence_number, first + 4);
+    assert!(relay.media(104, 0).is_empty());
 }
