@@ -35,7 +35,11 @@ fn relay(uri: &str, feedback: &str) -> Room {
     let output = json!({"routerId": "r", "transportId": "out", "consumerId": "c", "producerId": "p"});
     let listen = json!({"listenIp": {"ip": "127.0.0.1"}});
     room.request("router.createPlainTransport", output.clone(), listen);
-    room.request("transport.connect", output.clone(), json!({"ip": "127.0.0.1", "port": RECEIVER}));
+    room.request(
+        "transport.connect",
+        output.clone(),
+        json!({"ip": "127.0.0.1", "port": RECEIVER}),
+    );
     let consume = json!({"kind": "video", "type": "simple", "consumableRtpEncodings": [{"ssrc": 7}],
         "rtpParameters": {"codecs": codecs(101, feedback), "encodings": [{"ssrc": 100}],
             "headerExtensions": [{"uri": ABS_SEND_TIME, "id": 4}, {"uri": TRANSPORT_CC, "id": 5}]}});
@@ -65,7 +69,11 @@ fn arrivals_are_reported_to_who_counts_its_packets() {
     let mut messages = Vec::new();
     for number in 0..100_u16 {
         if number != 7 {
-            room.datagram(1, SENDER, media(number, &(65_500_u16.wrapping_add(number)).to_be_bytes()));
+            room.datagram(
+                1,
+                SENDER,
+                media(number, &(65_500_u16.wrapping_add(number)).to_be_bytes()),
+            );
         }
         room.wait(20_000);
         for datagram in room.sent_to(SENDER) {
@@ -121,10 +129,18 @@ fn a_rate_is_told_to_who_understands_that_and_a_limit_to_everybody() {
             let wide = number.to_be_bytes();
             let extension = if feedback == "goog-remb" { &time[1..] } else { &wide };
             if number == 100 {
-                room.request("transport.setMaxIncomingBitrate", transport.clone(), json!({"bitrate": 100_000}));
+                room.request(
+                    "transport.setMaxIncomingBitrate",
+                    transport.clone(),
+                    json!({"bitrate": 100_000}),
+                );
             }
             if number == 300 {
-                room.request("transport.setMaxIncomingBitrate", transport.clone(), json!({"bitrate": 0}));
+                room.request(
+                    "transport.setMaxIncomingBitrate",
+                    transport.clone(),
+                    json!({"bitrate": 0}),
+                );
             }
             room.datagram(1, SENDER, media(number, extension));
             room.wait(20_000);

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use channel_proto::reply::Reply;
 use channel_proto::srtp_parameters::SrtpCryptoSuite;
-use serde_json::{Value, json};
+use serde_json::json;
 use worker::rtcp;
 use worker::rtp::packet::{RtpHeader, is_rtcp};
 use worker::srtp::{SrtpReceiver, SrtpSender};
@@ -85,7 +85,8 @@ impl Relay {
 
     /// What the receiver gets, as on the wire, of a packet sent to it.
     fn media(&mut self, sequence_number: u16, padding: u8) -> Vec<Vec<u8>> {
-        self.room.datagram(1, SENDER, media(96, 5, sequence_number, padding, None));
+        self.room
+            .datagram(1, SENDER, media(96, 5, sequence_number, padding, None));
         self.received()
     }
 

@@ -80,7 +80,9 @@ impl Room {
             ChannelMessage::Response(response) => Some(response.result),
             ChannelMessage::Notification(_) => None,
         });
-        answer.unwrap().unwrap_or_else(|failure| panic!("{method}: {failure:?}"))
+        answer
+            .unwrap()
+            .unwrap_or_else(|failure| panic!("{method}: {failure:?}"))
     }
 
     /// A datagram arrives at a socket; the first one opened is 1.
