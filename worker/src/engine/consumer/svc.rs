@@ -95,7 +95,8 @@ impl Svc {
     /// The highest spatial layer that carries something, up to the preferred one.
     fn choose(&self, facts: &dyn Fn(u8) -> Option<StreamFacts>) -> Option<Layers> {
         let stream = facts(0).filter(|stream| stream.score > 0)?;
-        let mut best = None;
+        // Not silent, as its score tells, but nothing has come for a while: it was paused, and all may come.
+        let mut best = (stream.spatial_layers == 0).then_some(self.preferred.spatial);
         for spatial in 0..self.spatial_layers.min(128) {
             if spatial > self.preferred.spatial && best.is_some() {
                 break;

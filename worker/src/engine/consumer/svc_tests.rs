@@ -96,7 +96,10 @@ fn what_arrives_decides_what_is_aimed_at() {
         Retargeted::default()
     );
     assert_eq!(consumer.target().map(|target| target.spatial), Some(1));
-    assert!(consumer.evaluate(&stream(0), Why::SpatialLayers, false, 0).stopped);
+    assert!(consumer.evaluate(&|_| None, Why::Score, false, 0).stopped);
+    // After a pause of the sender.
+    consumer.evaluate(&stream(0), Why::Started, false, 0);
+    assert_eq!(consumer.target().map(|target| target.spatial), Some(2));
     let mut consumer = svc(true);
     consumer.evaluate(&stream(0b111), Why::Started, false, 0);
     assert_eq!(
