@@ -2,11 +2,12 @@
 //!
 //! * [`engine`]: every piece of state and every decision; no sockets, no clock.
 //! * [`runtime`]: fds, sockets, signals and the clock, around the engine.
-//! * [`rtp`], [`rtcp`], [`srtp`], [`sctp`]: the protocols below; they know nothing of routers or consumers.
+//! * [`rtp`], [`rtcp`], [`ice`], [`dtls`], [`srtp`], [`sctp`], [`bwe`]: the protocols below; they know nothing of routers or consumers.
 
 pub mod bwe;
 pub mod dtls;
 pub mod engine;
+pub mod ice;
 pub mod rtcp;
 pub mod rtp;
 pub mod runtime;
