@@ -2,7 +2,8 @@
 //!
 //! * [`engine`]: every piece of state and every decision; no sockets, no clock.
 //! * [`runtime`]: fds, sockets, signals and the clock, around the engine.
-//! * [`rtp`], [`rtcp`], [`ice`], [`dtls`], [`srtp`], [`sctp`], [`bwe`]: the protocols below; they know nothing of routers or consumers.
+//! * [`ice`], [`dtls`], [`srtp`], [`rtp`], [`rtcp`], [`bwe`], [`sctp`]: the protocols below; they know nothing of routers
+//!   or consumers.
 
 pub mod bwe;
 pub mod dtls;

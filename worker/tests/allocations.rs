@@ -85,6 +85,7 @@ fn forwarding_allocates_nothing(suite: Option<SrtpCryptoSuite>, layered: bool) {
         pid: 1,
         seed: [7; 32],
         unix_offset: 0,
+        certificate: std::rc::Rc::new(worker::dtls::Certificate::generate().expect("a certificate")),
     });
     let mut network = Network::default();
     let vp8 = |payload_type: u8| {

@@ -179,6 +179,7 @@ impl Conference {
             pid: 1,
             seed: [seed as u8; 32],
             unix_offset: 0,
+            certificate: std::rc::Rc::new(worker::dtls::Certificate::generate().expect("a certificate")),
         };
         let streams = (0..3).map(|index| Stream::new(index, &mut rng)).collect();
         let mut conference = Self {

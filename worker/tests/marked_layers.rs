@@ -54,6 +54,7 @@ impl Call {
             pid: 1,
             seed: [3; 32],
             unix_offset: 0,
+            certificate: std::rc::Rc::new(worker::dtls::Certificate::generate().expect("a certificate")),
         };
         let mut call = Self {
             engine: Engine::new(config),

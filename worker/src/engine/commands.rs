@@ -2,11 +2,12 @@
 
 use channel_proto::command::{Command, Consume, Produce, Target};
 use channel_proto::event::Event;
-use channel_proto::reply::{Consumed, Failure, Priority, Produced, Reply, WorkerDump};
+use channel_proto::reply::{Consumed, Failure, IceRestarted, Priority, Produced, Reply, WorkerDump};
 use rand::Rng as _;
+use slotmap::SlotMap;
 
 use super::consumer::{Consumer, KeyFrameOf};
-use super::keys::{ConsumerKey, ProducerKey, TransportKey};
+use super::keys::{ConsumerKey, ProducerKey, ServerKey, TransportKey};
 use super::outbox::Outbox;
 use super::ports::Ports;
 use super::producer::Producer;
@@ -14,7 +15,9 @@ use super::router::Router;
 use super::transport::direct::Direct;
 use super::transport::pipe::Pipe;
 use super::transport::plain::Plain;
+use super::transport::webrtc::WebRtc;
 use super::transport::{Kind, Transport};
+use super::webrtc_server::WebRtcServer;
 use super::{After, Context, Engine, context, required};
 
 /// Largest data message of transports without SCTP, in bytes.
@@ -42,17 +45,32 @@ impl Engine {
         match command {
             Command::WorkerDump => Ok(Reply::WorkerDump(WorkerDump {
                 pid: self.config.pid,
-                web_rtc_server_ids: Vec::new(),
+                web_rtc_server_ids: self.server_ids(),
                 router_ids: self.router_ids.keys().cloned().collect(),
             })),
             Command::WorkerCreateRouter => self.create_router(target),
-            Command::WorkerCreateWebRtcServer(_) => {
-                required(target.web_rtc_server_id.as_deref(), "webRtcServerId")?;
-                Err(not_implemented(&command))
+            Command::WorkerCreateWebRtcServer(arguments) => {
+                let id = required(target.web_rtc_server_id.as_deref(), "webRtcServerId")?;
+                if self.find_server(id).is_some() {
+                    return Err(Failure::error("a WebRtcServer with same webRtcServerId already exists"));
+                }
+                let server = WebRtcServer::open(id.to_owned(), &arguments?.listen_infos, ports)?;
+                let key = self.servers.insert(server);
+                if let Some(server) = self.servers.get(key) {
+                    server.register_sockets(key, &mut self.sockets);
+                }
+                Ok(Reply::None)
             }
             Command::WebRtcServerClose | Command::WebRtcServerDump => {
-                required(target.web_rtc_server_id.as_deref(), "webRtcServerId")?;
-                Err(Failure::error("WebRtcServer not found"))
+                let id = required(target.web_rtc_server_id.as_deref(), "webRtcServerId")?;
+                let key = self.find_server(id);
+                let key = key.ok_or_else(|| Failure::error("WebRtcServer not found"))?;
+                if matches!(command, Command::WebRtcServerClose) {
+                    self.close_server(key, now, ports, outbox);
+                    return Ok(Reply::None);
+                }
+                let dump = self.servers.get(key).map(WebRtcServer::dump);
+                Ok(dump.map_or(Reply::None, Reply::WebRtcServerDump))
             }
             // The process answers these before they get here.
             Command::WorkerClose | Command::WorkerGetResourceUsage | Command::WorkerUpdateSettings(_) => {
@@ -65,34 +83,40 @@ impl Engine {
                     return Err(Failure::error("Router not found"));
                 };
                 let result = router.execute(target, command, &mut context, after);
-                match &result {
-                    Ok(Outcome::Reply(_)) | Err(_) => {}
-                    Ok(Outcome::Created(transport, _)) => {
-                        if let Some(plain) = self
-                            .routers
-                            .get(router_key)
-                            .and_then(|r| r.transports.get(*transport))
-                            .and_then(|t| t.kind.plain())
-                        {
-                            self.sockets
-                                .extend(plain.sockets().map(|socket| (socket, (router_key, *transport))));
-                        }
-                    }
-                    Ok(Outcome::TransportClosed(transport)) => {
-                        self.sockets.retain(|_, owner| *owner != (router_key, *transport));
-                    }
-                    Ok(Outcome::RouterClosed) => {
-                        self.sockets.retain(|_, (router, _)| *router != router_key);
-                        if let Some(router) = self.routers.remove(router_key) {
-                            self.router_ids.remove(&router.id);
-                        }
-                    }
+                if matches!(result, Ok(Outcome::RouterClosed))
+                    && let Some(router) = self.routers.remove(router_key)
+                {
+                    self.router_ids.remove(&router.id);
                 }
                 result.map(|outcome| match outcome {
-                    Outcome::Reply(reply) | Outcome::Created(_, reply) => reply,
-                    Outcome::TransportClosed(_) | Outcome::RouterClosed => Reply::None,
+                    Outcome::Reply(reply) => reply,
+                    Outcome::RouterClosed => Reply::None,
                 })
             }
+        }
+    }
+
+    fn find_server(&self, id: &str) -> Option<ServerKey> {
+        find_server(&self.servers, id)
+    }
+
+    fn server_ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.servers.values().map(|server| server.id().to_owned()).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Closes the transports of a server, silently as far as they are concerned, and its sockets.
+    fn close_server(&mut self, key: ServerKey, now: u64, ports: &mut dyn Ports, outbox: &mut Outbox) {
+        let transports = self.servers.get(key).map(WebRtcServer::transports);
+        for (router, transport) in transports.unwrap_or_default() {
+            let mut context = context!(self, now, ports, outbox);
+            if let Some(router) = self.routers.get_mut(router) {
+                router.close_transport(transport, &mut context);
+            }
+        }
+        if let Some(server) = self.servers.remove(key) {
+            server.close(&mut self.sockets, ports);
         }
     }
 
@@ -107,11 +131,14 @@ impl Engine {
     }
 }
 
+/// The server of this id. There are few.
+fn find_server(servers: &SlotMap<ServerKey, WebRtcServer>, id: &str) -> Option<ServerKey> {
+    servers.iter().find(|(_, server)| server.id() == id).map(|(key, _)| key)
+}
+
 /// What a command did to a router, as far as the engine must know.
 enum Outcome {
     Reply(Reply),
-    Created(TransportKey, Reply),
-    TransportClosed(TransportKey),
     RouterClosed,
 }
 
@@ -141,20 +168,47 @@ impl Router {
                     return Err(Failure::error("SCTP is not implemented in this version"));
                 }
                 let plain = Plain::open(&options, context.ports, context.rng)?;
-                Ok(self.add_transport(id, Kind::Plain(Box::new(plain)), DEFAULT_MAX_MESSAGE_SIZE))
+                let kind = Kind::Plain(Box::new(plain));
+                let key = self.add_transport(id, kind, DEFAULT_MAX_MESSAGE_SIZE, context);
+                Ok(Outcome::Reply(self.transport_dump(key)))
             }
             Command::RouterCreateDirectTransport(options) => {
                 let id = self.new_transport_id(target)?;
                 let options = options?;
-                let created = self.add_transport(
-                    id,
-                    Kind::Direct(Direct { flag: options.direct }),
-                    options.max_message_size,
-                );
-                if let Outcome::Created(key, _) = &created {
-                    *after = After::TransportConnected(self.key, *key);
+                let kind = Kind::Direct(Direct { flag: options.direct });
+                let key = self.add_transport(id, kind, options.max_message_size, context);
+                *after = After::TransportConnected(self.key, key);
+                Ok(Outcome::Reply(self.transport_dump(key)))
+            }
+            Command::RouterCreateWebRtcTransport(options) => {
+                let id = self.new_transport_id(target)?;
+                let options = options?;
+                if options.options.sctp.is_some() {
+                    return Err(Failure::error("SCTP is not implemented in this version"));
                 }
-                Ok(created)
+                let web_rtc = WebRtc::open(&options, context.certificate, context.ports, context.rng)?;
+                let kind = Kind::WebRtc(Box::new(web_rtc));
+                let key = self.add_transport(id, kind, DEFAULT_MAX_MESSAGE_SIZE, context);
+                Ok(Outcome::Reply(self.transport_dump(key)))
+            }
+            Command::RouterCreateWebRtcTransportWithServer(options) => {
+                let id = self.new_transport_id(target)?;
+                let server_id = required(target.web_rtc_server_id.as_deref(), "webRtcServerId")?;
+                let server_key = find_server(context.servers, server_id);
+                let Some((server_key, server)) = server_key.and_then(|key| Some((key, context.servers.get(key)?)))
+                else {
+                    return Err(Failure::error(
+                        "wrong internal.webRtcServerId (no associated WebRtcServer found)",
+                    ));
+                };
+                let options = options?;
+                if options.options.sctp.is_some() {
+                    return Err(Failure::error("SCTP is not implemented in this version"));
+                }
+                let web_rtc = WebRtc::with_server(&options, server_key, server, context.certificate, context.rng)?;
+                let kind = Kind::WebRtc(Box::new(web_rtc));
+                let key = self.add_transport(id, kind, DEFAULT_MAX_MESSAGE_SIZE, context);
+                Ok(Outcome::Reply(self.transport_dump(key)))
             }
             Command::RouterCreatePipeTransport(options) => {
                 let id = self.new_transport_id(target)?;
@@ -163,11 +217,9 @@ impl Router {
                     return Err(Failure::error("SCTP is not implemented in this version"));
                 }
                 let pipe = Pipe::open(&options, context.ports, context.rng)?;
-                Ok(self.add_transport(id, Kind::Pipe(Box::new(pipe)), DEFAULT_MAX_MESSAGE_SIZE))
-            }
-            Command::RouterCreateWebRtcTransport(_) | Command::RouterCreateWebRtcTransportWithServer(_) => {
-                self.new_transport_id(target)?;
-                Err(not_implemented(&command))
+                let kind = Kind::Pipe(Box::new(pipe));
+                let key = self.add_transport(id, kind, DEFAULT_MAX_MESSAGE_SIZE, context);
+                Ok(Outcome::Reply(self.transport_dump(key)))
             }
             Command::RouterCreateActiveSpeakerObserver(_) | Command::RouterCreateAudioLevelObserver(_) => {
                 required(target.rtp_observer_id.as_deref(), "rtpObserverId")?;
@@ -187,7 +239,7 @@ impl Router {
                 let key = key.ok_or_else(|| Failure::error("Transport not found"))?;
                 if matches!(command, Command::TransportClose) {
                     self.close_transport(key, context);
-                    return Ok(Outcome::TransportClosed(key));
+                    return Ok(Outcome::Reply(Reply::None));
                 }
                 self.execute_on_transport(key, target, command, context, after)
                     .map(Outcome::Reply)
@@ -203,12 +255,20 @@ impl Router {
         Ok(id.to_owned())
     }
 
-    fn add_transport(&mut self, id: String, kind: Kind, max_message_size: u64) -> Outcome {
-        let key = self
-            .transports
-            .insert(Transport::new(id.clone(), kind, max_message_size));
+    fn add_transport(
+        &mut self,
+        id: String,
+        kind: Kind,
+        max_message_size: u64,
+        context: &mut Context<'_>,
+    ) -> TransportKey {
+        let transport = Transport::new(id.clone(), kind, max_message_size);
+        let key = self.transports.insert(transport);
         self.transport_ids.insert(id, key);
-        Outcome::Created(key, self.transport_dump(key))
+        if let Some(transport) = self.transports.get(key) {
+            transport.register((self.key, key), context);
+        }
+        key
     }
 
     fn transport_dump(&self, key: TransportKey) -> Reply {
@@ -235,6 +295,12 @@ impl Router {
             Command::TransportGetStats => Ok(Reply::TransportStats(Box::new([transport.stats(context.now)]))),
             Command::TransportConnect(arguments) => {
                 let connected = match &mut transport.kind {
+                    Kind::WebRtc(web_rtc) => {
+                        let connected = web_rtc.connect(arguments?, context.now)?;
+                        // What it leads to at once is told before it is answered.
+                        self.follow_web_rtc(key, context);
+                        return Ok(Reply::WebRtcConnected(connected));
+                    }
                     Kind::Plain(plain) => plain.connect(arguments?, context.rng)?,
                     Kind::Pipe(pipe) => pipe.connect(arguments?, context.rng)?,
                     Kind::Direct(_) => return Err(unknown_method()),
@@ -242,7 +308,14 @@ impl Router {
                 *after = After::TransportConnected(self.key, key);
                 Ok(Reply::Connected(connected))
             }
-            Command::TransportRestartIce => Err(unknown_method()),
+            Command::TransportRestartIce => {
+                let Some(web_rtc) = transport.web_rtc() else {
+                    return Err(unknown_method());
+                };
+                let ice_parameters = web_rtc.restart_ice((self.key, key), context);
+                self.follow_web_rtc(key, context);
+                Ok(Reply::IceRestarted(IceRestarted { ice_parameters }))
+            }
             Command::TransportSetMaxIncomingBitrate(arguments) => {
                 let bitrate = arguments?.bitrate;
                 transport.set_max_incoming_bitrate(bitrate, context.now, context.outbox);
@@ -278,7 +351,7 @@ impl Router {
             }
             Command::TransportProduceData(_) => {
                 required(target.data_producer_id.as_deref(), "dataProducerId")?;
-                if transport.kind.plain().is_some() {
+                if !matches!(transport.kind, Kind::Direct(_)) {
                     return Err(Failure::error("SCTP not enabled and not a direct Transport"));
                 }
                 Err(not_implemented(&command))

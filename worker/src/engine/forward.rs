@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::Context;
 use super::consumer::Consumer;
-use super::keys::ProducerKey;
+use super::keys::{ProducerKey, RouterKey};
 use super::mangle::ForwardedPacket;
 use super::producer::Producer;
 use super::router::Router;
@@ -16,6 +16,7 @@ use crate::rtp::retransmission::SentPacket;
 /// A packet of the batch at hand that its producer's consumers are to get.
 #[derive(Debug)]
 pub struct Pending {
+    pub(super) router: RouterKey,
     pub(super) producer: ProducerKey,
     /// Which datagram of the batch it came in.
     pub(super) datagram: usize,
@@ -24,8 +25,15 @@ pub struct Pending {
     pub(super) stored: Option<u32>,
 }
 
+impl Pending {
+    /// What belongs together gets together by this, in the order in which it came.
+    pub fn order(&self) -> (RouterKey, ProducerKey, usize) {
+        (self.router, self.producer, self.datagram)
+    }
+}
+
 impl Router {
-    /// Sends the packets of a batch to consumers.
+    /// Sends the packets of a batch, sorted by [`Pending::order`], to consumers.
     ///
     /// Consumer by consumer, not packet by packet: what one consumer gets of a burst lies together in the outbox and
     /// leaves in one system call, and its state is touched once.
@@ -35,8 +43,6 @@ impl Router {
         datagram: impl Fn(usize) -> &'a [u8],
         context: &mut Context<'_>,
     ) {
-        // Unstable, since a stable sort may allocate; the datagram keeps the order.
-        batch.sort_unstable_by_key(|pending| (pending.producer, pending.datagram));
         let mut wanted: SmallVec<[(ProducerKey, usize); 4]> = SmallVec::new();
         for burst in batch.chunk_by_mut(|one, other| one.producer == other.producer) {
             self.keep(burst, &datagram, context.now);

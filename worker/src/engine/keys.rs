@@ -3,6 +3,8 @@
 slotmap::new_key_type! {
     /// A router of the worker.
     pub struct RouterKey;
+    /// A WebRtcServer of the worker.
+    pub struct ServerKey;
     /// A transport of a router.
     pub struct TransportKey;
     /// A producer of a router.

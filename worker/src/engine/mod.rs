@@ -14,29 +14,36 @@ pub mod outbox;
 pub mod ports;
 pub mod producer;
 pub mod router;
+pub mod sockets;
 pub mod timers;
 pub mod trace;
 pub mod transport;
+pub mod webrtc_server;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use channel_proto::command::{PayloadCommand, Request, Target};
 use channel_proto::reply::{Failure, Reply, Response};
-use hashbrown::HashMap;
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use slotmap::SlotMap;
 
 use consumer::decisions::Why;
 use forward::Pending;
-use keys::{RouterKey, TransportKey};
+use keys::{RouterKey, ServerKey, TransportKey};
 use outbox::{ChannelMessage, Outbox};
 use ports::{Ports, SocketId};
 use router::Router;
+use sockets::{Owner, Sockets};
 use timers::{Timers, Wake};
 use transport::Kind;
 use transport::direct::MAX_PACKET;
+use transport::webrtc::tuple;
+use webrtc_server::WebRtcServer;
+
+use crate::dtls::Certificate;
 
 /// A datagram that a socket received.
 #[derive(Debug)]
@@ -48,7 +55,7 @@ pub struct Datagram<'a> {
 }
 
 /// What the engine needs to know at start.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Process id that `worker.dump` tells.
     pub pid: u32,
@@ -56,6 +63,8 @@ pub struct Config {
     pub seed: [u8; 32],
     /// Microseconds from the zero of `now` to the Unix epoch; read once, so that NTP times never step.
     pub unix_offset: u64,
+    /// What this worker shows peers in DTLS.
+    pub certificate: Rc<Certificate>,
 }
 
 /// All routers of a worker.
@@ -64,7 +73,8 @@ pub struct Engine {
     config: Config,
     routers: SlotMap<RouterKey, Router>,
     router_ids: BTreeMap<String, RouterKey>,
-    sockets: HashMap<SocketId, (RouterKey, TransportKey)>,
+    servers: SlotMap<ServerKey, WebRtcServer>,
+    sockets: Sockets,
     timers: Timers,
     rng: ChaCha12Rng,
     batch: Vec<Pending>,
@@ -82,6 +92,12 @@ pub struct Context<'a> {
     pub timers: &'a mut Timers,
     /// Random choices.
     pub rng: &'a mut ChaCha12Rng,
+    /// Whose packets those of a socket are.
+    pub sockets: &'a mut Sockets,
+    /// WebRtcServers.
+    pub servers: &'a mut SlotMap<ServerKey, WebRtcServer>,
+    /// What peers are shown in DTLS.
+    pub certificate: &'a Rc<Certificate>,
     unix_offset: u64,
 }
 
@@ -108,6 +124,9 @@ macro_rules! context {
             outbox: $outbox,
             timers: &mut $engine.timers,
             rng: &mut $engine.rng,
+            sockets: &mut $engine.sockets,
+            servers: &mut $engine.servers,
+            certificate: &$engine.config.certificate,
             unix_offset: $engine.config.unix_offset,
         }
     };
@@ -118,12 +137,13 @@ impl Engine {
     /// A worker without routers.
     pub fn new(config: Config) -> Self {
         Self {
-            config,
             routers: SlotMap::with_key(),
             router_ids: BTreeMap::new(),
-            sockets: HashMap::new(),
+            servers: SlotMap::with_key(),
+            sockets: Sockets::default(),
             timers: Timers::default(),
             rng: ChaCha12Rng::from_seed(config.seed),
+            config,
             batch: Vec::new(),
         }
     }
@@ -138,6 +158,7 @@ impl Engine {
         while let Some(wake) = self.timers.pop_due(now) {
             let mut context = context!(self, now, ports, outbox);
             let (Wake::Rtcp(router, _)
+            | Wake::WebRtc(router, _)
             | Wake::Inactivity(router, _)
             | Wake::KeyFrameRequests(router, _)
             | Wake::SpatialLayers(router, _)
@@ -148,6 +169,7 @@ impl Engine {
             };
             match wake {
                 Wake::Rtcp(_, transport) => router.send_reports(transport, &mut context),
+                Wake::WebRtc(_, transport) => router.wake_web_rtc(transport, &mut context),
                 Wake::Inactivity(_, producer) => router.check_inactivity(producer, &mut context),
                 Wake::KeyFrameRequests(_, producer) => router.repeat_key_frame_requests(producer, &mut context),
                 Wake::SpatialLayers(_, producer) => router.check_spatial_layers(producer, &mut context),
@@ -157,7 +179,7 @@ impl Engine {
         }
     }
 
-    /// Takes datagrams that one socket received in one go.
+    /// Takes datagrams that one socket or connection received in one go.
     pub fn handle_datagrams(
         &mut self,
         now: u64,
@@ -166,23 +188,26 @@ impl Engine {
         ports: &mut dyn Ports,
         outbox: &mut Outbox,
     ) {
-        let Some((router, transport)) = self.sockets.get(&socket).copied() else {
-            return;
-        };
-        let Some(router) = self.routers.get_mut(router) else {
-            return;
-        };
-        let mut context = context!(self, now, ports, outbox);
         let mut batch = std::mem::take(&mut self.batch);
         for (index, datagram) in datagrams.iter_mut().enumerate() {
-            router.receive_datagram(
-                transport,
-                datagram.source,
-                datagram.bytes,
-                index,
-                &mut batch,
-                &mut context,
-            );
+            // Looked up anew each time: a packet may end the connection that it came on.
+            let Some(socket_state) = self.sockets.get(socket) else {
+                break;
+            };
+            let tuple = tuple(&socket_state.path(socket), datagram.source);
+            let owner = match socket_state.owner {
+                Owner::Transport(router, transport) => Some((router, transport)),
+                Owner::Server(server) => self
+                    .servers
+                    .get(server)
+                    .and_then(|server| server.find(datagram.bytes, &tuple)),
+            };
+            let Some((router, transport)) = owner else { continue };
+            let Some(router) = self.routers.get_mut(router) else {
+                continue;
+            };
+            let mut context = context!(self, now, ports, outbox);
+            router.receive_datagram(transport, tuple, datagram.bytes, index, &mut batch, &mut context);
         }
         let bytes = |index: usize| {
             datagrams
@@ -190,7 +215,14 @@ impl Engine {
                 .map(|datagram| &*datagram.bytes)
                 .unwrap_or_default()
         };
-        router.forward(&mut batch, bytes, &mut context);
+        // Unstable, since a stable sort may allocate; the datagram keeps the order.
+        batch.sort_unstable_by_key(Pending::order);
+        for burst in batch.chunk_by_mut(|one, other| one.router == other.router) {
+            if let Some(router) = burst.first().and_then(|first| self.routers.get_mut(first.router)) {
+                let mut context = context!(self, now, ports, outbox);
+                router.forward(burst, bytes, &mut context);
+            }
+        }
         batch.clear();
         self.batch = batch;
     }
@@ -199,20 +231,36 @@ impl Engine {
     /// socket may be called. The engine closes it at once if it has no use for it.
     pub fn handle_connection(
         &mut self,
-        now: u64,
         listener: SocketId,
         connection: SocketId,
         remote: SocketAddr,
         ports: &mut dyn Ports,
-        outbox: &mut Outbox,
     ) {
-        let _ = (now, listener, remote, outbox);
-        ports.close(connection);
+        self.sockets.accept(listener, connection, remote, ports);
     }
 
     /// Tells that a connection is gone: closed by the peer, broken, or given up by whoever holds it.
     pub fn handle_disconnection(&mut self, now: u64, connection: SocketId, ports: &mut dyn Ports, outbox: &mut Outbox) {
-        let _ = (now, connection, ports, outbox);
+        let Some(socket) = self.sockets.disconnected(connection) else {
+            return;
+        };
+        let owner = match socket.owner {
+            Owner::Transport(router, transport) => Some((router, transport)),
+            Owner::Server(server) => self
+                .servers
+                .get(server)
+                .zip(socket.remote())
+                .and_then(|(server, remote)| {
+                    let path = socket.path(connection);
+                    server.user(&tuple(&path, remote))
+                }),
+        };
+        if let Some((router, transport)) = owner
+            && let Some(router) = self.routers.get_mut(router)
+        {
+            let mut context = context!(self, now, ports, outbox);
+            router.web_rtc_disconnected(transport, connection, &mut context);
+        }
     }
 
     /// Carries out a command; its response is queued in the outbox.
@@ -316,7 +364,9 @@ impl Engine {
         }
         self.routers.clear();
         self.router_ids.clear();
-        self.sockets.clear();
+        for (_, server) in self.servers.drain() {
+            server.close(&mut self.sockets, ports);
+        }
     }
 
     fn find_router(&self, target: &Target) -> Result<RouterKey, Failure> {

@@ -4,7 +4,6 @@
 //! walks over consumers of many, each by its key.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use channel_proto::event::{Event, PacketInfo, RemoteRtcpTuple, RemoteTuple, TraceDirection};
 use channel_proto::reply::RouterDump;
@@ -17,8 +16,9 @@ use super::forward::Pending;
 use super::keys::{ConsumerKey, ProducerKey, RouterKey, TransportKey};
 use super::producer::{Forward, Producer, StreamChange};
 use super::timers::Wake;
-use super::transport::Transport;
 use super::transport::plain::Source;
+use super::transport::{Kind, Transport};
+use crate::ice::Tuple;
 use crate::rtcp;
 use crate::rtp::packet::{RtpHeader, is_rtcp, is_rtp};
 use crate::rtp::recv_stream::RecvStream;
@@ -60,18 +60,24 @@ impl Router {
     pub fn receive_datagram(
         &mut self,
         key: TransportKey,
-        source: SocketAddr,
+        tuple: Tuple,
         datagram: &mut [u8],
         index: usize,
         batch: &mut Vec<Pending>,
         context: &mut Context<'_>,
-    ) -> usize {
+    ) {
         let Some(transport) = self.transports.get_mut(key) else {
-            return 0;
+            return;
         };
         transport.traffic.received.update(context.now, datagram.len());
-        let Some(plain) = transport.kind.plain_mut() else {
-            return 0;
+        let plain = match &mut transport.kind {
+            Kind::Plain(plain) => plain,
+            Kind::Pipe(pipe) => &mut pipe.plain,
+            Kind::WebRtc(_) => {
+                self.receive_web_rtc(key, tuple, datagram, index, batch, context);
+                return;
+            }
+            Kind::Direct(_) => return,
         };
         let rtcp = is_rtcp(datagram);
         let length = if rtcp {
@@ -89,13 +95,13 @@ impl Router {
             .and_then(|packet| RtpHeader::parse(packet).ok());
         let (Some(packet), true) = (plain_text, rtcp || header.is_some()) else {
             transport.traffic.dropped += 1;
-            return 0;
+            return;
         };
-        let learnt = plain.judge(source, rtcp);
+        let learnt = plain.judge(tuple.remote, rtcp);
         match learnt {
             Source::Stranger => {
                 transport.traffic.dropped += 1;
-                return 0;
+                return;
             }
             Source::Peer => {}
             Source::LearntRtp => {
@@ -115,7 +121,6 @@ impl Router {
             None => self.receive_rtcp(key, packet, context),
             Some(header) => self.receive_rtp(key, &header, packet, index, batch, context),
         }
-        packet.len()
     }
 
     /// Takes a plain RTP packet of a transport.
@@ -165,10 +170,8 @@ impl Router {
         if unknown_ssrc {
             transport.listener.learn(header.ssrc, producer_key);
         }
-        if matches!(change, Some(StreamChange::New | StreamChange::Repairable))
-            && let Some(plain) = transport.kind.plain_mut()
-        {
-            plain.pin(header.ssrc);
+        if matches!(change, Some(StreamChange::New | StreamChange::Repairable)) {
+            transport.pin(header.ssrc);
         }
         let is_key_frame = forward.as_ref().is_some_and(|forward| forward.packet.is_key_frame);
         match change {
@@ -236,6 +239,7 @@ impl Router {
         }
         if !producer.consumers.is_empty() {
             batch.push(Pending {
+                router: self.key,
                 producer: producer_key,
                 datagram: index,
                 packet: forwarded,
@@ -498,11 +502,9 @@ impl Router {
         for consumer in consumers {
             self.close_consumer(consumer);
         }
-        if let Some(transport) = self.transports.remove(key) {
+        if let Some(mut transport) = self.transports.remove(key) {
             self.transport_ids.remove(&transport.id);
-            if let Some(plain) = transport.kind.plain() {
-                plain.sockets().for_each(|socket| context.ports.close(socket));
-            }
+            transport.close((self.key, key), context);
         }
     }
 

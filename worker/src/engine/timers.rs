@@ -13,6 +13,8 @@ use super::keys::{ProducerKey, RouterKey, TransportKey};
 pub enum Wake {
     /// A transport's periodic RTCP reports.
     Rtcp(RouterKey, TransportKey),
+    /// A WebRTC transport's consent to be sent to, or its DTLS handshake.
+    WebRtc(RouterKey, TransportKey),
     /// A producer's check for streams that went silent.
     Inactivity(RouterKey, ProducerKey),
     /// A producer's repetition of key frame requests.

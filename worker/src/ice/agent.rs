@@ -111,6 +111,11 @@ impl Agent {
         self.events.pop_front()
     }
 
+    /// Whether something happened since the last call of [`poll_event`](Self::poll_event).
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The state.
     pub fn state(&self) -> IceState {
         self.state

@@ -3,12 +3,14 @@
 mod channel;
 mod fds;
 mod log;
+mod ports;
 mod settings;
+mod tcp;
 mod udp;
 
 use std::cell::RefCell;
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,17 +20,22 @@ use channel_proto::event::Notification;
 use channel_proto::frame::FrameItem;
 use channel_proto::reply::{Failure, Reply, ResourceUsage, Response};
 use smallvec::SmallVec;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use crate::dtls::Certificate;
 use crate::engine::outbox::{ChannelMessage, Outbox};
+use crate::engine::ports::{Ports as _, SocketId};
 use crate::engine::{Config, Datagram, Engine};
 use channel::{FrameReader, FrameWriter};
 use log::ChannelLog;
+use ports::{Opened, Readable, SocketPorts};
 pub use settings::{Parsed, Settings};
-use udp::{Opened, ReceiveBuffers, UdpPorts};
+use tcp::{Connection, Received};
+use udp::{Endpoint, ReceiveBuffers};
 
 /// The end was orderly.
 pub const EXIT_OK: u8 = 0;
@@ -41,13 +48,15 @@ pub const EXIT_WRONG_SETTINGS: u8 = 42;
 const BATCH: usize = 64;
 /// After the last frame, so that the parent can read what is in the pipes.
 const GRACE: Duration = Duration::from_millis(200);
+/// Pause before the next try when a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest time to get rid of what is queued for the parent at the end.
 const LAST_FLUSH: Duration = Duration::from_secs(2);
 
 /// Everything of the process that its tasks share; one of them at a time uses it.
 struct Worker {
     engine: RefCell<Engine>,
-    ports: RefCell<UdpPorts>,
+    ports: RefCell<SocketPorts>,
     outbox: RefCell<Outbox>,
     buffers: RefCell<ReceiveBuffers>,
     channel: FrameWriter,
@@ -67,7 +76,14 @@ pub fn run(settings: &Settings) -> u8 {
             return EXIT_FAILED;
         }
     };
-    match LocalSet::new().block_on(&runtime, serve(settings)) {
+    let certificate = match certificate(settings) {
+        Ok(certificate) => Rc::new(certificate),
+        Err(error) => {
+            eprintln!("cannot start: {error}");
+            return EXIT_FAILED;
+        }
+    };
+    match LocalSet::new().block_on(&runtime, serve(settings, certificate)) {
         Ok(()) => EXIT_OK,
         Err(error) => {
             eprintln!("cannot start: {error}; a parent must pass file descriptors 3 to 6");
@@ -76,7 +92,18 @@ pub fn run(settings: &Settings) -> u8 {
     }
 }
 
-async fn serve(settings: &Settings) -> io::Result<()> {
+/// The certificate of the files in the settings, or a new one.
+fn certificate(settings: &Settings) -> Result<Certificate, Box<dyn std::error::Error>> {
+    match (&settings.dtls_certificate_file, &settings.dtls_private_key_file) {
+        (Some(certificate), Some(key)) => {
+            let read = |path| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            Ok(Certificate::from_pem(&read(certificate)?, &read(key)?)?)
+        }
+        _ => Ok(Certificate::generate()?),
+    }
+}
+
+async fn serve(settings: &Settings, certificate: Rc<Certificate>) -> io::Result<()> {
     let requests = FrameReader::new(fds::adopt(3)?)?;
     let channel = FrameWriter::new("channel", fds::adopt(4)?)?;
     let payloads = FrameReader::new(fds::adopt(5)?)?;
@@ -99,8 +126,9 @@ async fn serve(settings: &Settings) -> io::Result<()> {
             pid,
             seed,
             unix_offset: unix.as_micros() as u64,
+            certificate,
         })),
-        ports: RefCell::new(UdpPorts::new(settings.rtc_min_port, settings.rtc_max_port)),
+        ports: RefCell::new(SocketPorts::new(settings.rtc_min_port, settings.rtc_max_port)),
         outbox: RefCell::default(),
         buffers: RefCell::default(),
         channel,
@@ -157,7 +185,7 @@ impl Worker {
     }
 
     /// Lets the engine work, then sends what it put out.
-    fn step<T>(self: &Rc<Self>, work: impl FnOnce(&mut Engine, u64, &mut UdpPorts, &mut Outbox) -> T) -> T {
+    fn step<T>(self: &Rc<Self>, work: impl FnOnce(&mut Engine, u64, &mut SocketPorts, &mut Outbox) -> T) -> T {
         let now = self.now();
         let (result, opened) = {
             let mut engine = self.engine.borrow_mut();
@@ -180,8 +208,13 @@ impl Worker {
             }
             (result, ports.take_opened())
         };
-        for socket in opened {
-            spawn_local(read_socket(Rc::clone(self), socket));
+        for Opened { id, socket, closed } in opened {
+            let worker = Rc::clone(self);
+            match socket {
+                Readable::Udp(endpoint) => spawn_local(read_udp(worker, id, endpoint, closed)),
+                Readable::Listener(listener) => spawn_local(accept(worker, id, listener, closed)),
+                Readable::Connection(connection) => spawn_local(carry(worker, id, connection, closed)),
+            };
         }
         self.flush();
         result
@@ -335,8 +368,8 @@ async fn keep_time(worker: Rc<Worker>) {
     }
 }
 
-/// Reads a socket until it is closed. Between polls it does not hold the socket, so that closing frees the port.
-async fn read_socket(worker: Rc<Worker>, Opened { id, endpoint, closed }: Opened) {
+/// Reads a UDP socket until it is closed. Between polls it does not hold the socket, so that closing frees the port.
+async fn read_udp(worker: Rc<Worker>, id: SocketId, endpoint: Weak<Endpoint>, closed: Rc<Notify>) {
     loop {
         let readable = std::future::poll_fn(|context| match endpoint.upgrade() {
             Some(endpoint) => endpoint.socket.poll_recv_ready(context),
@@ -362,6 +395,69 @@ async fn read_socket(worker: Rc<Worker>, Opened { id, endpoint, closed }: Opened
                 break;
             }
             worker.step(|engine, now, ports, outbox| engine.handle_datagrams(now, id, &mut batch, ports, outbox));
+        }
+    }
+}
+
+/// Accepts connections until the listener is closed.
+async fn accept(worker: Rc<Worker>, id: SocketId, listener: Weak<TcpListener>, closed: Rc<Notify>) {
+    loop {
+        let accepted = std::future::poll_fn(|context| match listener.upgrade() {
+            Some(listener) => listener.poll_accept(context).map(Some),
+            None => Poll::Ready(None),
+        });
+        let accepted = tokio::select! {
+            accepted = accepted => accepted,
+            () = closed.notified() => return,
+        };
+        match accepted {
+            None => return,
+            Some(Ok((stream, remote))) => worker.step(|engine, _, ports, _| {
+                let connection = ports.add_connection(stream);
+                engine.handle_connection(id, connection, remote, ports);
+            }),
+            // No descriptor is free, most likely: others may close soon.
+            Some(Err(error)) => {
+                tracing::warn!(target: "ice", "cannot accept a TCP connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Carries a connection until it is closed by either side.
+async fn carry(worker: Rc<Worker>, id: SocketId, connection: Weak<Connection>, closed: Rc<Notify>) {
+    loop {
+        let ready = std::future::poll_fn(|context| match connection.upgrade() {
+            Some(connection) => connection.poll_ready(context),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        });
+        let received = tokio::select! {
+            ready = ready => ready.and_then(|()| match connection.upgrade() {
+                Some(connection) => connection.transfer(),
+                None => Err(io::ErrorKind::NotConnected.into()),
+            }),
+            () = closed.notified() => return,
+        };
+        match received {
+            Ok(Received { source, mut frames }) => {
+                let mut packets = frames.packets();
+                while let Some(bytes) = packets.next() {
+                    let mut batch = [Datagram { source, bytes }];
+                    worker
+                        .step(|engine, now, ports, outbox| engine.handle_datagrams(now, id, &mut batch, ports, outbox));
+                }
+                if let Some(connection) = connection.upgrade() {
+                    connection.keep(frames);
+                }
+            }
+            Err(_) => {
+                worker.step(|engine, now, ports, outbox| {
+                    ports.close(id);
+                    engine.handle_disconnection(now, id, ports, outbox);
+                });
+                return;
+            }
         }
     }
 }

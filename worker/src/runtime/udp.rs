@@ -1,18 +1,14 @@
-//! Real sockets for the engine: batched receive and send (recvmmsg, UDP GRO and GSO).
+//! UDP sockets with batched receive and send (recvmmsg, UDP GRO and GSO).
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::rc::{Rc, Weak};
+use std::net::SocketAddr;
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::sync::Notify;
 
 use crate::engine::outbox::Run;
-use crate::engine::ports::{BindError, Ports, SocketId};
 
 /// Kernel buffers of a socket in bytes, if the system allows them: a burst of key frames must fit.
 const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
@@ -28,7 +24,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    fn open(address: SocketAddr) -> io::Result<Self> {
+    /// Opens a socket that no other one shares.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -60,7 +60,11 @@ impl Endpoint {
         })
     }
 
-    fn send(&self, run: &Run, arena: &[u8]) -> io::Result<()> {
+    /// Sends a run.
+    ///
+    /// # Errors
+    /// The kernel did not take all of it.
+    pub fn send(&self, run: &Run, arena: &[u8]) -> io::Result<()> {
         let Some(contents) = arena.get(run.start..run.start + run.length) else {
             return Ok(());
         };
@@ -109,120 +113,5 @@ impl ReceiveBuffers {
                     .chunks_mut(meta.stride.max(1))
                     .map(|datagram| (meta.addr, datagram))
             })
-    }
-}
-
-/// A socket that someone must read.
-#[derive(Debug)]
-pub struct Opened {
-    /// What the engine calls it.
-    pub id: SocketId,
-    /// Gone once the engine has closed it.
-    pub endpoint: Weak<Endpoint>,
-    /// Told when it is gone.
-    pub closed: Rc<Notify>,
-}
-
-/// Sockets of the worker.
-#[derive(Debug)]
-pub struct UdpPorts {
-    min_port: u16,
-    max_port: u16,
-    next_port: u16,
-    next_id: u32,
-    /// The only owner of each endpoint, so that closing frees the port at once; and the word for its reader.
-    endpoints: HashMap<SocketId, (Rc<Endpoint>, Rc<Notify>)>,
-    /// Opened since they were last asked for: someone must read them.
-    opened: Vec<Opened>,
-    /// Datagrams that the kernel did not take.
-    pub unsent: u64,
-}
-
-impl UdpPorts {
-    /// Ports from `min_port` to `max_port`, tried from a random one on.
-    pub fn new(min_port: u16, max_port: u16) -> Self {
-        Self {
-            min_port,
-            max_port,
-            next_port: rand::random_range(min_port..=max_port),
-            next_id: 0,
-            endpoints: HashMap::new(),
-            opened: Vec::new(),
-            unsent: 0,
-        }
-    }
-
-    /// Sockets that were opened since the last call.
-    pub fn take_opened(&mut self) -> Vec<Opened> {
-        std::mem::take(&mut self.opened)
-    }
-
-    fn open_in_range(&mut self, ip: IpAddr) -> Result<Endpoint, BindError> {
-        let count = u32::from(self.max_port) - u32::from(self.min_port) + 1;
-        for _ in 0..count {
-            let port = self.next_port;
-            self.next_port = if port == self.max_port { self.min_port } else { port + 1 };
-            match Endpoint::open(SocketAddr::new(ip, port)) {
-                Ok(endpoint) => return Ok(endpoint),
-                Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {}
-                Err(error) => return Err(bind_error(ip, port, &error)),
-            }
-        }
-        let (min, max) = (self.min_port, self.max_port);
-        Err(BindError(format!(
-            "no free port between {min} and {max} on {ip}: widen rtcMinPort and rtcMaxPort"
-        )))
-    }
-}
-
-fn bind_error(ip: IpAddr, port: u16, error: &io::Error) -> BindError {
-    BindError(format!(
-        "port bind failed: {error} [transport:udp, ip:'{ip}', port:{port}]"
-    ))
-}
-
-impl Ports for UdpPorts {
-    fn open_udp(&mut self, ip: IpAddr, port: u16) -> Result<(SocketId, SocketAddr), BindError> {
-        let endpoint = if port == 0 {
-            self.open_in_range(ip)?
-        } else {
-            Endpoint::open(SocketAddr::new(ip, port)).map_err(|error| bind_error(ip, port, &error))?
-        };
-        let address = endpoint
-            .socket
-            .local_addr()
-            .map_err(|error| bind_error(ip, port, &error))?;
-        let id = SocketId(self.next_id);
-        self.next_id = self.next_id.wrapping_add(1);
-        let endpoint = Rc::new(endpoint);
-        let closed = Rc::new(Notify::new());
-        self.opened.push(Opened {
-            id,
-            endpoint: Rc::downgrade(&endpoint),
-            closed: Rc::clone(&closed),
-        });
-        self.endpoints.insert(id, (endpoint, closed));
-        Ok((id, address))
-    }
-
-    fn open_tcp(&mut self, _: IpAddr, _: u16) -> Result<(SocketId, SocketAddr), BindError> {
-        Err(BindError("TCP is not implemented in this version".to_owned()))
-    }
-
-    fn close(&mut self, socket: SocketId) {
-        if let Some((_, closed)) = self.endpoints.remove(&socket) {
-            closed.notify_one();
-        }
-    }
-
-    fn transmit(&mut self, runs: &[Run], arena: &[u8]) {
-        for run in runs {
-            let Some((endpoint, _)) = self.endpoints.get(&run.socket) else {
-                continue;
-            };
-            if endpoint.send(run, arena).is_err() {
-                self.unsent += run.length.div_ceil(run.segment.max(1)) as u64;
-            }
-        }
     }
 }

@@ -62,6 +62,7 @@ impl Room {
                 pid: 1,
                 seed: [7; 32],
                 unix_offset: 0,
+                certificate: std::rc::Rc::new(worker::dtls::Certificate::generate().expect("a certificate")),
             }),
             network: Network::default(),
             now: 1_000_000,

@@ -1,7 +1,7 @@
 //! A transport: how packets of one peer come in and go out.
 //!
-//! This file holds what all kinds share; [`plain`], [`pipe`] and [`direct`] are kinds, [`reports`] is periodic RTCP,
-//! [`repair`] asks for missing packets and answers those who do, [`feedback`] tells senders what arrives.
+//! This file holds what all kinds share; [`webrtc`], [`plain`], [`pipe`] and [`direct`] are kinds, [`reports`] is
+//! periodic RTCP, [`repair`] asks for missing packets and answers those who do, [`feedback`] tells senders what arrives.
 
 pub mod direct;
 pub mod feedback;
@@ -10,6 +10,7 @@ pub mod pipe;
 pub mod plain;
 pub mod repair;
 pub mod reports;
+pub mod webrtc;
 
 use std::collections::BTreeMap;
 
@@ -18,12 +19,14 @@ use channel_proto::reply::{RecvRtpHeaderExtensions, TransportDump, TransportStat
 use channel_proto::rtp_parameters::{MediaKind, RtpParameters};
 use hashbrown::HashMap;
 
-use super::keys::{ConsumerKey, ProducerKey};
+use super::Context;
+use super::keys::{ConsumerKey, ProducerKey, RouterKey, TransportKey};
 use super::listener::RtpListener;
 use super::mangle::{Form, ForwardedPacket, Rewrite};
 use super::outbox::Outbox;
 use super::producer::{PacketNames, extension_id};
 use super::router::Router;
+use super::sockets::Owner;
 use super::trace::TraceEvents;
 use crate::bwe::incoming::Arrival;
 use crate::bwe::{Feedback, Incoming};
@@ -35,6 +38,7 @@ use direct::Direct;
 use outgoing::{Sent, write_packet};
 use pipe::Pipe;
 use plain::Plain;
+use webrtc::WebRtc;
 
 /// How packets of one peer come in and go out.
 #[derive(Debug)]
@@ -90,6 +94,8 @@ pub struct ReferenceTime {
 /// Kinds of transports.
 #[derive(Debug)]
 pub enum Kind {
+    /// ICE, DTLS and SRTP.
+    WebRtc(Box<WebRtc>),
     /// RTP over UDP, addresses told or learnt.
     Plain(Box<Plain>),
     /// RTP over UDP to another router.
@@ -104,7 +110,7 @@ impl Kind {
         match self {
             Self::Plain(plain) => Some(plain),
             Self::Pipe(pipe) => Some(&pipe.plain),
-            Self::Direct(_) => None,
+            Self::WebRtc(_) | Self::Direct(_) => None,
         }
     }
 
@@ -113,7 +119,7 @@ impl Kind {
         match self {
             Self::Plain(plain) => Some(plain),
             Self::Pipe(pipe) => Some(&mut pipe.plain),
-            Self::Direct(_) => None,
+            Self::WebRtc(_) | Self::Direct(_) => None,
         }
     }
 }
@@ -179,7 +185,45 @@ impl Transport {
 
     /// Whether packets can be sent to the peer.
     pub fn is_connected(&self) -> bool {
-        self.kind.plain().is_none_or(Plain::is_connected)
+        match &self.kind {
+            Kind::WebRtc(web_rtc) => web_rtc.is_connected(),
+            Kind::Plain(plain) => plain.is_connected(),
+            Kind::Pipe(pipe) => pipe.plain.is_connected(),
+            Kind::Direct(_) => true,
+        }
+    }
+
+    /// Makes its sockets known.
+    pub fn register(&self, key: (RouterKey, TransportKey), context: &mut Context<'_>) {
+        match &self.kind {
+            Kind::WebRtc(web_rtc) => {
+                let server = web_rtc.server.and_then(|server| context.servers.get_mut(server));
+                web_rtc.register(&self.id, key, context.sockets, server);
+            }
+            Kind::Plain(plain) => plain.register(Owner::Transport(key.0, key.1), context.sockets),
+            Kind::Pipe(pipe) => pipe.plain.register(Owner::Transport(key.0, key.1), context.sockets),
+            Kind::Direct(_) => {}
+        }
+    }
+
+    /// Says good-bye to the peer and closes its sockets.
+    pub fn close(&mut self, key: (RouterKey, TransportKey), context: &mut Context<'_>) {
+        match &mut self.kind {
+            Kind::WebRtc(web_rtc) => web_rtc.close(key, context),
+            Kind::Plain(plain) => plain.close(context.sockets, context.ports),
+            Kind::Pipe(pipe) => pipe.plain.close(context.sockets, context.ports),
+            Kind::Direct(_) => {}
+        }
+    }
+
+    /// Never lets the replay state of a producer's SSRC be pushed out by those of strangers.
+    pub fn pin(&mut self, ssrc: u32) {
+        match &mut self.kind {
+            Kind::WebRtc(web_rtc) => web_rtc.pin(ssrc),
+            Kind::Plain(plain) => plain.pin(ssrc),
+            Kind::Pipe(pipe) => pipe.plain.pin(ssrc),
+            Kind::Direct(_) => {}
+        }
     }
 
     /// Reads the header extensions of a new producer in all packets from now on; the last producer wins.
@@ -274,6 +318,7 @@ impl Transport {
             rewrite.wide_sequence_number = next;
         }
         let sent = match &mut self.kind {
+            Kind::WebRtc(web_rtc) => web_rtc.send_rtp(packet, &rewrite, received, now, outbox)?,
             Kind::Plain(plain) => plain.send_rtp(packet, &rewrite, received, outbox)?,
             Kind::Pipe(pipe) => pipe.plain.send_rtp(packet, &rewrite, received, outbox)?,
             Kind::Direct(_) => {
@@ -297,6 +342,7 @@ impl Transport {
     /// Sends an RTCP packet.
     pub fn send_rtcp(&mut self, packet: &[u8], now: u64, outbox: &mut Outbox) {
         let size = match &mut self.kind {
+            Kind::WebRtc(web_rtc) => web_rtc.send_rtcp(packet, now, outbox),
             Kind::Plain(plain) => plain.send_rtcp(packet, outbox),
             Kind::Pipe(pipe) => pipe.plain.send_rtcp(packet, outbox),
             Kind::Direct(_) => {
@@ -332,6 +378,7 @@ impl Transport {
             sctp: None,
             trace_event_types: self.trace.dump(),
             kind: match &self.kind {
+                Kind::WebRtc(web_rtc) => web_rtc.dump(),
                 Kind::Plain(plain) => plain.dump(),
                 Kind::Pipe(pipe) => pipe.dump(),
                 Kind::Direct(_) => channel_proto::reply::TransportKindDump::Direct {},
@@ -363,6 +410,7 @@ impl Transport {
             ..TransportStats::default()
         };
         match &self.kind {
+            Kind::WebRtc(web_rtc) => web_rtc.fill_stats(&mut stats),
             Kind::Plain(plain) => plain.fill_stats(&mut stats),
             Kind::Pipe(pipe) => pipe.fill_stats(&mut stats),
             Kind::Direct(_) => stats.kind = "direct-transport".to_owned(),

@@ -14,6 +14,7 @@ use super::outgoing::{Sent, write_packet};
 use crate::engine::mangle::{ForwardedPacket, Rewrite};
 use crate::engine::outbox::Outbox;
 use crate::engine::ports::{Ports, SocketId};
+use crate::engine::sockets::{Owner, Sockets};
 use crate::srtp::{SrtpReceiver, SrtpSender};
 
 /// A socket and what peers are told about it.
@@ -167,9 +168,18 @@ impl Plain {
         })
     }
 
-    /// Its sockets.
-    pub fn sockets(&self) -> impl Iterator<Item = SocketId> + '_ {
-        std::iter::once(self.local.socket).chain(self.rtcp_local.as_ref().map(|local| local.socket))
+    /// Makes its sockets known.
+    pub fn register(&self, owner: Owner, sockets: &mut Sockets) {
+        for local in std::iter::once(&self.local).chain(&self.rtcp_local) {
+            sockets.insert(local.socket, owner, local.address, Protocol::Udp);
+        }
+    }
+
+    /// Closes its sockets.
+    pub fn close(&self, sockets: &mut Sockets, ports: &mut dyn Ports) {
+        for local in std::iter::once(&self.local).chain(&self.rtcp_local) {
+            sockets.close(local.socket, ports);
+        }
     }
 
     /// Whether there is somewhere to send to.
