@@ -282,3 +282,82 @@ fn losses_before_the_worker_are_repaired_for_the_receiver() {
     assert_eq!(relay.open(&packets[0]).0.sequence_number, first + 4);
     assert!(relay.media(104, 0).is_empty());
 }
+
+/// A simulcast consumer has timestamps and picture ids of its own: they come back as they were sent.
+#[test]
+fn what_layers_changed_is_repeated_as_it_was_sent() {
+    let mut room = Room::new();
+    let vp8 = |payload_type: u8| {
+        json!([{"mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90000,
+                "rtcpFeedback": [{"type": "nack"}, {"type": "nack", "parameter": "pli"}]},
+            {"mimeType": "video/rtx", "payloadType": payload_type + 1, "clockRate": 90000,
+                "parameters": {"apt": payload_type}}])
+    };
+    room.request("worker.createRouter", json!({"routerId": "r"}), json!({}));
+    let input = json!({"routerId": "r", "transportId": "in", "producerId": "p"});
+    let listen = json!({"listenIp": {"ip": "127.0.0.1"}, "comedia": true});
+    room.request("router.createPlainTransport", input.clone(), listen);
+    let produce = json!({"kind": "video",
+        "rtpParameters": {"codecs": vp8(96), "encodings": [{"ssrc": 5, "scalabilityMode": "L1T2"},
+            {"ssrc": 6, "scalabilityMode": "L1T2"}]},
+        "rtpMapping": {"codecs": [{"payloadType": 96, "mappedPayloadType": 101},
+                {"payloadType": 97, "mappedPayloadType": 102}],
+            "encodings": [{"ssrc": 5, "mappedSsrc": 7}, {"ssrc": 6, "mappedSsrc": 8}]}});
+    room.request("transport.produce", input, produce);
+    let output = json!({"routerId": "r", "transportId": "out", "consumerId": "c", "producerId": "p"});
+    room.request(
+        "router.createPlainTransport",
+        output.clone(),
+        json!({"listenIp": {"ip": "127.0.0.1"}}),
+    );
+    room.request(
+        "transport.connect",
+        output.clone(),
+        json!({"ip": "127.0.0.1", "port": RECEIVER}),
+    );
+    let consume = json!({"kind": "video", "type": "simulcast",
+        "consumableRtpEncodings": [{"ssrc": 7, "scalabilityMode": "L1T2"}, {"ssrc": 8, "scalabilityMode": "L1T2"}],
+        "preferredLayers": {"spatialLayer": 0, "temporalLayer": 0},
+        "rtpParameters": {"codecs": vp8(101),
+            "encodings": [{"ssrc": SSRC, "rtx": {"ssrc": RTX_SSRC}, "scalabilityMode": "L2T2"}]}});
+    room.request("transport.consume", output, consume);
+    let mut sent = Vec::new();
+    for number in 0..40_u16 {
+        let layer = (number % 2) as u8;
+        let mut packet = vec![0x80, 0xe0];
+        packet.extend((9000 + number).to_be_bytes());
+        packet.extend((u32::from(number) * 1500 + 77_777).to_be_bytes());
+        packet.extend(5_u32.to_be_bytes());
+        // Extended, start; picture id, TL0PICIDX and layer; picture id of 7 or 15 bits.
+        packet.extend([0x90, 0xe0]);
+        if number < 20 {
+            packet.push(100 + number as u8 & 0x7f);
+        } else {
+            packet.extend((0x8000 | (500 + number)).to_be_bytes());
+        }
+        packet.extend([(number / 2) as u8, layer << 6 | 0x20, u8::from(number != 0)]);
+        packet.extend([number as u8; 300]);
+        room.datagram(1, SENDER, packet);
+        room.now += 10_000;
+        for packet in room.sent_to(RECEIVER) {
+            if !is_rtcp(&packet) {
+                let header = RtpHeader::parse(&packet).unwrap();
+                sent.push((header, header.payload(&packet).to_vec()));
+            }
+        }
+    }
+    assert!((18..=22).contains(&sent.len()), "{} of the lower temporal layer", sent.len());
+    let numbers: Vec<u16> = sent.iter().map(|(header, _)| header.sequence_number).collect();
+    let mut nack = Vec::new();
+    rtcp::generic_nack(&mut nack, SSRC, &numbers, 1000);
+    room.datagram(2, RECEIVER, nack);
+    let again = room.sent_to(RECEIVER);
+    assert_eq!(again.len(), sent.len());
+    for (packet, (first, payload)) in again.iter().zip(&sent) {
+        let header = RtpHeader::parse(packet).unwrap();
+        assert_eq!((header.ssrc, header.timestamp, header.marker), (RTX_SSRC, first.timestamp, first.marker));
+        let repeated = header.payload(packet);
+        assert_eq!(repeated[..2], first.sequence_number.to_be_bytes());
+        assert_eq!(repeated[2..], payload[..]);
+    }
+}

@@ -10,8 +10,8 @@ use super::mangle::ForwardedPacket;
 use super::producer::Producer;
 use super::router::Router;
 use super::transport::Transport;
-use crate::rtp::codec::vp8;
-use crate::rtp::retransmission::SentPacket;
+use crate::rtp::codec::Details;
+use crate::rtp::retransmission::{Exact, SentPacket};
 
 /// A packet of the batch at hand that its producer's consumers are to get.
 #[derive(Debug)]
@@ -131,13 +131,19 @@ fn send_to(
     if let Some(stream) = consumer.streams.get_mut(rewrite.stream) {
         stream.sent(rewrite.timestamp, packet.captured_at, sent.size, now);
         if let Some(stored) = stored {
+            let vp8_offsets = match (&rewrite.vp8, &packet.descriptor.details) {
+                (Some(vp8), Details::Vp8(payload)) => vp8.offsets_from(payload),
+                _ => None,
+            };
             let sent = SentPacket {
                 packet: stored,
-                timestamp: rewrite.timestamp,
-                marker: rewrite.marker,
-                vp8: rewrite.vp8.map(vp8::Rewrite::to_stored),
-                wide_sequence_number: sent.wide_sequence_number,
-                tag: u32::from_be_bytes(sent.tail),
+                timestamp_offset: rewrite.timestamp.wrapping_sub(packet.timestamp),
+                marker: (rewrite.marker != packet.marker).then_some(rewrite.marker),
+                vp8_offsets,
+                exact: Exact {
+                    wide_sequence_number: sent.wide_sequence_number,
+                    tail: sent.tail,
+                },
             };
             stream.remember(rewrite.sequence_number, sent, producer.oldest_stored());
         }

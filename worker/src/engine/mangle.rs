@@ -348,6 +348,7 @@ impl ForwardedPacket {
         header
             .get_mut(..header_length)?
             .copy_from_slice(bytes.get(..header_length)?);
+        let received = RtpHeader::parse(bytes).ok()?;
         Some(Self {
             header,
             header_length,
@@ -359,9 +360,9 @@ impl ForwardedPacket {
             encoding: 0,
             mapped_ssrc: 0,
             payload_type: facts.payload_type,
-            sequence_number: 0,
-            timestamp: 0,
-            marker: false,
+            sequence_number: received.sequence_number,
+            timestamp: received.timestamp,
+            marker: received.marker,
             captured_at: 0,
             is_key_frame: false,
             descriptor: PayloadDescriptor::default(),

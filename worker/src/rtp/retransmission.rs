@@ -145,208 +145,218 @@ impl<T: Copy> PacketStore<T> {
     }
 }
 
-/// How a receiver got a packet.
+/// How a receiver got a packet: where it is kept, and what differs from how it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SentPacket {
     /// Number of the packet in its store.
     pub packet: u32,
-    /// Timestamp that it was sent with.
-    pub timestamp: u32,
-    /// Whether it was sent with the marker.
-    pub marker: bool,
-    /// Picture id and TL0PICIDX of a VP8 payload, if they were the receiver's own.
-    pub vp8: Option<(u16, u8)>,
-    /// Its number among all packets of the receiver's transport.
-    pub wide_sequence_number: u16,
-    /// Its last four bytes on the wire.
-    pub tag: u32,
+    /// What was added to its timestamp.
+    pub timestamp_offset: u32,
+    /// The marker, if it is not its own.
+    pub marker: Option<bool>,
+    /// What was added to picture id and TL0PICIDX of a VP8 payload.
+    pub vp8_offsets: Option<(u16, u8)>,
+    /// What only a repetition byte by byte needs.
+    pub exact: Exact,
 }
 
-/// Slots are added by so many.
-const SLOTS: usize = 64;
-/// Slots of a history at most.
-const MAX_SLOTS: usize = 2560;
+/// What makes the bytes of one packet on the wire its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Exact {
+    /// Its number among all packets of the receiver's transport.
+    pub wide_sequence_number: u16,
+    /// Its last four bytes.
+    pub tail: [u8; 4],
+}
+
+/// Runs of a history at most.
+const MAX_RUNS: usize = 1024;
+/// Repetitions that are remembered at most.
+const MAX_REPEATED: usize = 512;
+/// Packets whose exact bytes are told at most: SRTP senders can repeat no more.
+const MAX_EXACT: usize = 1024;
 /// Where unwrapped numbers begin.
 const ORIGIN: u64 = 1 << 32;
 
-/// What a receiver got lately, by sequence number. It has as many slots as there are packets in the store, up to a
-/// bound, and does not shrink.
+/// What a receiver got lately, by sequence number. Packets that lie together in the store, and were changed in the same
+/// way, are one run: a receiver that gets everything needs a few bytes, whatever the bitrate.
 #[derive(Debug, Default)]
 pub struct SentHistory {
-    /// By sequence number modulo their count.
-    slots: Box<[Slot]>,
-    /// By slot; empty unless packets are repeated byte by byte.
-    tags: Box<[u32]>,
-    with_tags: bool,
+    /// By sequence number, not overlapping.
+    runs: VecDeque<Run>,
     /// Highest sequence number sent, unwrapped.
     newest: Option<u64>,
+    /// Packets sent again, by sequence number: when that was last.
+    repeated: VecDeque<(u64, u64)>,
+    /// Of the last packets, if they are repeated byte by byte: by sequence number modulo their count.
+    exact: Option<Box<[(u64, Exact)]>>,
 }
 
-/// 16 bytes: there are many of these.
-#[derive(Debug, Clone, Copy, Default)]
-struct Slot {
-    packet: u32,
-    timestamp: u32,
-    picture_id: u16,
-    wide_sequence_number: u16,
-    /// Milliseconds, wrapped; packets are forgotten long before it comes round again.
-    resent_at: u16,
-    tl0_picture_index: u8,
-    flags: u8,
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    first: u64,
+    count: u32,
+    /// The first packet; the others follow. In it, `exact` means nothing.
+    sent: SentPacket,
 }
 
-impl Slot {
-    const SENT: u8 = 1;
-    const RESENT: u8 = 2;
-    const MARKER: u8 = 4;
-    const VP8: u8 = 8;
+impl Run {
+    fn end(&self) -> u64 {
+        self.first + u64::from(self.count)
+    }
 
-    fn is(&self, flag: u8) -> bool {
-        self.flags & flag != 0
+    /// Whether a packet continues the run.
+    fn precedes(&self, sequence: u64, sent: &SentPacket) -> bool {
+        let following = SentPacket {
+            packet: self.sent.packet.wrapping_add(self.count),
+            exact: sent.exact,
+            ..self.sent
+        };
+        self.end() == sequence && following == *sent
     }
 }
 
 impl SentHistory {
-    /// Nothing has been sent. `with_tags` keeps the tags of packets, which repeating them byte by byte needs.
-    pub fn new(with_tags: bool) -> Self {
+    /// Nothing has been sent. `exact`: packets are repeated byte by byte.
+    pub fn new(exact: bool) -> Self {
         Self {
-            with_tags,
+            exact: exact.then(Box::default),
             ..Self::default()
         }
     }
 
-    /// Whether a packet with this sequence number has been sent already, or must be taken to have been.
+    /// Whether a packet with this sequence number has been sent already.
     pub fn contains(&self, sequence_number: u16) -> bool {
         let Some(newest) = self.newest else { return false };
         let sequence = relative_to::<16>(newest, sequence_number);
-        sequence <= newest && self.slot(sequence).is_some_and(|slot| slot.is(Slot::SENT))
+        sequence <= newest && self.run(sequence).is_some()
     }
 
-    /// Takes a packet that was sent. `oldest` is the oldest packet in the store.
+    /// Takes a packet that was sent and is not contained. `oldest` is the oldest packet in the store.
     pub fn add(&mut self, sequence_number: u16, sent: SentPacket, oldest: u32) {
         let sequence = match self.newest {
             None => ORIGIN + u64::from(sequence_number),
             Some(newest) => relative_to::<16>(newest, sequence_number),
         };
-        self.advance(sequence, oldest);
-        let Some(index) = self.index(sequence) else { return };
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        let (picture_id, tl0_picture_index) = sent.vp8.unwrap_or_default();
-        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        *slot = Slot {
-            packet: sent.packet,
-            timestamp: sent.timestamp,
-            picture_id,
-            wide_sequence_number: sent.wide_sequence_number,
-            resent_at: 0,
-            tl0_picture_index,
-            flags: Slot::SENT | flag(sent.marker, Slot::MARKER) | flag(sent.vp8.is_some(), Slot::VP8),
-        };
-        if let Some(tag) = self.tags.get_mut(index) {
-            *tag = sent.tag;
+        self.newest = self.newest.max(Some(sequence));
+        self.keep_exact(sequence, sent.exact);
+        // Nearly always at the end.
+        let at = self.runs.iter().rposition(|run| run.first <= sequence).map_or(0, |at| at + 1);
+        let before = at.checked_sub(1).and_then(|before| self.runs.get_mut(before));
+        if let Some(run) = before {
+            if run.precedes(sequence, &sent) {
+                run.count += 1;
+                return;
+            }
+            if sequence < run.end() {
+                return;
+            }
         }
+        self.runs.insert(
+            at,
+            Run {
+                first: sequence,
+                count: 1,
+                sent,
+            },
+        );
+        self.forget(oldest);
+    }
+
+    /// Forgets runs whose packets are not in the store any more.
+    fn forget(&mut self, oldest: u32) {
+        while let Some(run) = self.runs.front() {
+            let last = run.sent.packet.wrapping_add(run.count - 1);
+            if last.wrapping_sub(oldest).cast_signed() >= 0 && self.runs.len() <= MAX_RUNS {
+                break;
+            }
+            self.runs.pop_front();
+        }
+        let first = self.runs.front().map_or(0, |run| run.first);
+        while self.repeated.front().is_some_and(|(sequence, _)| *sequence < first) {
+            self.repeated.pop_front();
+        }
+    }
+
+    fn run(&self, sequence: u64) -> Option<&Run> {
+        let at = self.runs.partition_point(|run| run.first <= sequence).checked_sub(1)?;
+        self.runs.get(at).filter(|run| sequence < run.end())
     }
 
     /// A packet to send again: None if it was not sent, is forgotten, or was repeated less than `pause` microseconds
     /// ago.
     pub fn find(&self, sequence_number: u16, pause: u64, now: u64) -> Option<SentPacket> {
         let sequence = relative_to::<16>(self.newest?, sequence_number);
-        let index = self.index(sequence)?;
-        let slot = self.slots.get(index).filter(|slot| slot.is(Slot::SENT))?;
-        if slot.is(Slot::RESENT) && u64::from(milliseconds(now).wrapping_sub(slot.resent_at)) * 1000 < pause {
+        let run = self.run(sequence)?;
+        if let Ok(at) = self.repetition(sequence)
+            && let Some((_, repeated_at)) = self.repeated.get(at)
+            && now.saturating_sub(*repeated_at) < pause
+        {
             return None;
         }
+        let exact = match &self.exact {
+            None => Exact::default(),
+            Some(exact) => {
+                let slot = exact.get((sequence % exact.len().max(1) as u64) as usize);
+                slot.filter(|(kept, _)| *kept == sequence)?.1
+            }
+        };
         Some(SentPacket {
-            packet: slot.packet,
-            timestamp: slot.timestamp,
-            marker: slot.is(Slot::MARKER),
-            vp8: slot.is(Slot::VP8).then_some((slot.picture_id, slot.tl0_picture_index)),
-            wide_sequence_number: slot.wide_sequence_number,
-            tag: self.tags.get(index).copied().unwrap_or_default(),
+            packet: run.sent.packet.wrapping_add((sequence - run.first) as u32),
+            exact,
+            ..run.sent
         })
+    }
+
+    fn repetition(&self, sequence: u64) -> Result<usize, usize> {
+        self.repeated.binary_search_by_key(&sequence, |(sequence, _)| *sequence)
     }
 
     /// Notes that a packet was sent again; true the first time.
     pub fn resent(&mut self, sequence_number: u16, now: u64) -> bool {
-        let sequence = self.newest.map(|newest| relative_to::<16>(newest, sequence_number));
-        let index = sequence.and_then(|sequence| self.index(sequence));
-        let Some(slot) = index.and_then(|index| self.slots.get_mut(index)) else {
-            return false;
-        };
-        slot.resent_at = milliseconds(now);
-        let first = !slot.is(Slot::RESENT);
-        slot.flags |= Slot::RESENT;
-        first
-    }
-
-    fn slot(&self, sequence: u64) -> Option<&Slot> {
-        self.slots.get(self.index(sequence)?)
-    }
-
-    /// The slot of a number that is not newer than the newest, unless it is too old.
-    fn index(&self, sequence: u64) -> Option<usize> {
-        let age = self.newest?.checked_sub(sequence)?;
-        let count = self.slots.len() as u64;
-        (age < count).then(|| (sequence % count) as usize)
-    }
-
-    /// Makes slots up to a number, blank ones in between.
-    fn advance(&mut self, sequence: u64, oldest: u32) {
-        let Some(newest) = self.newest else {
-            self.resize(SLOTS);
-            self.newest = Some(sequence);
-            return;
-        };
-        let Some(steps) = sequence.checked_sub(newest).filter(|steps| *steps > 0) else {
-            return;
-        };
-        if steps >= MAX_SLOTS as u64 {
-            self.slots.fill(Slot::default());
-        } else {
-            for next in newest + 1..=sequence {
-                let occupied = |slots: &[Slot]| {
-                    let slot = slots.get((next % slots.len().max(1) as u64) as usize);
-                    slot.is_some_and(|slot| slot.is(Slot::SENT) && slot.packet.wrapping_sub(oldest).cast_signed() >= 0)
-                };
-                // What the slot holds could still be asked for: better another slot.
-                if self.slots.len() < MAX_SLOTS && occupied(&self.slots) {
-                    self.newest = Some(next - 1);
-                    self.resize(self.slots.len() + self.slots.len().next_multiple_of(4 * SLOTS) / 4);
+        let Some(newest) = self.newest else { return false };
+        let sequence = relative_to::<16>(newest, sequence_number);
+        match self.repetition(sequence) {
+            Ok(at) => {
+                if let Some(repetition) = self.repeated.get_mut(at) {
+                    repetition.1 = now;
                 }
-                let count = self.slots.len() as u64;
-                if let Some(slot) = self.slots.get_mut((next % count.max(1)) as usize) {
-                    *slot = Slot::default();
+                false
+            }
+            Err(at) => {
+                self.repeated.insert(at, (sequence, now));
+                if self.repeated.len() > MAX_REPEATED {
+                    self.repeated.pop_front();
                 }
+                true
             }
         }
-        self.newest = Some(sequence);
     }
 
-    /// Changes the number of slots to a larger one; what they hold moves.
-    fn resize(&mut self, count: usize) {
-        let count = count.min(MAX_SLOTS);
-        let mut slots = vec![Slot::default(); count].into_boxed_slice();
-        let mut tags = vec![0; if self.with_tags { count } else { 0 }].into_boxed_slice();
-        if let Some(newest) = self.newest {
-            let oldest = newest.saturating_sub((self.slots.len() as u64).saturating_sub(1));
-            for sequence in oldest..=newest {
-                let Some(from) = self.index(sequence) else { continue };
-                let to = (sequence % count.max(1) as u64) as usize;
-                if let (Some(to), Some(from)) = (slots.get_mut(to), self.slots.get(from)) {
-                    *to = *from;
-                }
-                if let (Some(to), Some(from)) = (tags.get_mut(to), self.tags.get(from)) {
-                    *to = *from;
+    fn keep_exact(&mut self, sequence: u64, exact: Exact) {
+        let Some(slots) = &mut self.exact else { return };
+        // As many as the runs span, so that low rates need little.
+        let first = self.runs.front().map_or(sequence, |run| run.first.min(sequence));
+        let needed = self.newest.map_or(1, |newest| newest - first + 1);
+        if needed > slots.len() as u64 && slots.len() < MAX_EXACT {
+            let count = (needed.next_multiple_of(64) as usize).min(MAX_EXACT);
+            let mut larger = vec![(0, Exact::default()); count];
+            for (sequence, exact) in slots.iter().filter(|(sequence, _)| *sequence > 0) {
+                if let Some(slot) = larger.get_mut((sequence % count as u64) as usize)
+                    && slot.0 < *sequence
+                {
+                    *slot = (*sequence, *exact);
                 }
             }
+            *slots = larger.into_boxed_slice();
         }
-        self.slots = slots;
-        self.tags = tags;
+        let count = slots.len().max(1) as u64;
+        if let Some(slot) = slots.get_mut((sequence % count) as usize)
+            && slot.0 < sequence
+        {
+            *slot = (sequence, exact);
+        }
     }
-}
-
-fn milliseconds(now: u64) -> u16 {
-    (now / 1000) as u16
 }
 
 /// Bytes that may be sent again at a time: a large key frame that was lost.

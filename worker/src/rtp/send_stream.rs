@@ -289,6 +289,7 @@ impl SendStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtp::retransmission::Exact;
 
     fn stream() -> SendStream {
         let params = RtpStreamParams {
@@ -338,11 +339,10 @@ mod tests {
                 stream.sent(u32::from(number), 0, 100, 0);
                 let sent = SentPacket {
                     packet: u32::from(number),
-                    timestamp: 0,
-                    marker: false,
-                    vp8: None,
-                    wide_sequence_number: 0,
-                    tag: 0,
+                    timestamp_offset: 0,
+                    marker: None,
+                    vp8_offsets: None,
+                    exact: Exact::default(),
                 };
                 stream.remember(number, sent, 0);
             }

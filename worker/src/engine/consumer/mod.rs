@@ -228,8 +228,15 @@ impl Consumer {
         }
     }
 
-    /// How a packet is sent again.
-    pub fn repeat(&self, stream: usize, sequence_number: u16, repetition: &Repetition, now: u64) -> Option<Rewrite> {
+    /// How a packet that is kept is sent again; `bytes` take the place of the packet that came in.
+    pub fn repeat(
+        &self,
+        stream: usize,
+        sequence_number: u16,
+        repetition: &Repetition,
+        (packet, bytes): (&ForwardedPacket, &[u8]),
+        now: u64,
+    ) -> Option<Rewrite> {
         let SendStream { params, rtx, .. } = self.streams.get(stream)?;
         let sent = &repetition.sent;
         let form = match rtx.as_ref().zip(repetition.rtx) {
@@ -240,18 +247,25 @@ impl Consumer {
                 abs_send_time: abs_send_time(now),
             },
             None => Form::Again {
-                tail: sent.tag.to_be_bytes(),
+                tail: sent.exact.tail,
             },
+        };
+        let vp8 = match sent.vp8_offsets {
+            None => None,
+            Some(offsets) => {
+                let payload = bytes.get(packet.payload_offset..)?;
+                Some(vp8::Rewrite::with_offsets(offsets, &vp8::Descriptor::parse(payload)?)?)
+            }
         };
         Some(Rewrite {
             stream,
             ssrc: params.ssrc,
             sequence_number,
-            timestamp: sent.timestamp,
-            marker: sent.marker,
-            vp8: sent.vp8.map(vp8::Rewrite::from_stored),
+            timestamp: packet.timestamp.wrapping_add(sent.timestamp_offset),
+            marker: sent.marker.unwrap_or(packet.marker),
+            vp8,
             mid: self.mid,
-            wide_sequence_number: sent.wide_sequence_number,
+            wide_sequence_number: sent.exact.wide_sequence_number,
             form,
         })
     }

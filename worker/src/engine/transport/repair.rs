@@ -129,7 +129,7 @@ impl Router {
             if !stream.may_repeat(packet.size() + RTX_HEADER) {
                 return;
             }
-            let Some(rewrite) = consumer.repeat(index, sequence_number, &repetition, now) else {
+            let Some(rewrite) = consumer.repeat(index, sequence_number, &repetition, (&packet, bytes), now) else {
                 continue;
             };
             let sent = transport.send_rtp(&consumer.id, &packet, &rewrite, bytes, now, context.outbox);

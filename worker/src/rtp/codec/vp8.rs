@@ -88,19 +88,19 @@ impl Rewrite {
         !self.long_picture_id
     }
 
-    /// In three bytes, for those who keep many.
-    pub fn to_stored(self) -> (u16, u8) {
-        let long = if self.long_picture_id { 0x8000 } else { 0 };
-        (self.picture_id & 0x7fff | long, self.tl0_picture_index)
+    /// What it adds to the counters of a payload, modulo their ranges.
+    pub fn offsets_from(&self, payload: &Descriptor) -> Option<(u16, u8)> {
+        let picture_id = self.picture_id.wrapping_sub(payload.picture_id?) & 0x7fff;
+        Some((picture_id, self.tl0_picture_index.wrapping_sub(payload.tl0_picture_index?)))
     }
 
-    /// From what [`to_stored`](Self::to_stored) made.
-    pub fn from_stored((picture_id, tl0_picture_index): (u16, u8)) -> Self {
-        Self {
-            picture_id: picture_id & 0x7fff,
-            tl0_picture_index,
-            long_picture_id: picture_id & 0x8000 != 0,
-        }
+    /// What adds so much to the counters of a payload.
+    pub fn with_offsets((picture_id, tl0_picture_index): (u16, u8), payload: &Descriptor) -> Option<Self> {
+        Some(Self {
+            picture_id: payload.picture_id?.wrapping_add(picture_id) & 0x7fff,
+            tl0_picture_index: payload.tl0_picture_index?.wrapping_add(tl0_picture_index),
+            long_picture_id: payload.long_picture_id,
+        })
     }
 
     /// Appends a payload with these counters.
