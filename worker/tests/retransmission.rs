@@ -331,11 +331,11 @@ fn what_layers_changed_is_repeated_as_it_was_sent() {
         // Extended, start; picture id, TL0PICIDX and layer; picture id of 7 or 15 bits.
         packet.extend([0x90, 0xe0]);
         if number < 20 {
-            packet.push(100 + number as u8 & 0x7f);
+            packet.push((100 + number as u8) & 0x7f);
         } else {
             packet.extend((0x8000 | (500 + number)).to_be_bytes());
         }
-        packet.extend([(number / 2) as u8, layer << 6 | 0x20, u8::from(number != 0)]);
+        packet.extend([(number / 2) as u8, (layer << 6) | 0x20, u8::from(number != 0)]);
         packet.extend([number as u8; 300]);
         room.datagram(1, SENDER, packet);
         room.now += 10_000;
@@ -346,7 +346,11 @@ fn what_layers_changed_is_repeated_as_it_was_sent() {
             }
         }
     }
-    assert!((18..=22).contains(&sent.len()), "{} of the lower temporal layer", sent.len());
+    assert!(
+        (18..=22).contains(&sent.len()),
+        "{} of the lower temporal layer",
+        sent.len()
+    );
     let numbers: Vec<u16> = sent.iter().map(|(header, _)| header.sequence_number).collect();
     let mut nack = Vec::new();
     rtcp::generic_nack(&mut nack, SSRC, &numbers, 1000);
@@ -355,7 +359,10 @@ fn what_layers_changed_is_repeated_as_it_was_sent() {
     assert_eq!(again.len(), sent.len());
     for (packet, (first, payload)) in again.iter().zip(&sent) {
         let header = RtpHeader::parse(packet).unwrap();
-        assert_eq!((header.ssrc, header.timestamp, header.marker), (RTX_SSRC, first.timestamp, first.marker));
+        assert_eq!(
+            (header.ssrc, header.timestamp, header.marker),
+            (RTX_SSRC, first.timestamp, first.marker)
+        );
         let repeated = header.payload(packet);
         assert_eq!(repeated[..2], first.sequence_number.to_be_bytes());
         assert_eq!(repeated[2..], payload[..]);

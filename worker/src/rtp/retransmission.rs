@@ -10,73 +10,97 @@ use std::collections::VecDeque;
 
 use crate::rtp::sequence::relative_to;
 
-/// Bytes that a store begins with.
-const FIRST_BYTES: usize = 16 * 1024;
+/// Bytes of a block. Larger packets are not kept.
+const BLOCK: usize = 16 * 1024;
 
-/// Packets in the order of their arrival, in a ring of bytes that grows with traffic up to a bound. It forgets packets
-/// that are too old, and when the ring is full the oldest.
+/// Packets in the order of their arrival, in blocks of bytes that are used again and again; there are as many of them as
+/// the traffic needs, up to a bound. It forgets packets that are too old, and when all blocks are full the oldest.
 #[derive(Debug)]
 pub struct PacketStore<T> {
-    bytes: Box<[u8]>,
+    /// From the oldest to the one that is being filled.
+    blocks: VecDeque<Box<[u8]>>,
+    /// Number of the first one of `blocks`; numbers wrap.
+    first_block: u32,
+    /// Bytes used of the last block.
+    filled: usize,
     packets: VecDeque<Stored<T>>,
     /// Number of the first one of `packets`; numbers wrap.
     first: u32,
     max_age: u64,
-    max_bytes: usize,
+    max_blocks: usize,
 }
 
 #[derive(Debug)]
 struct Stored<T> {
     at: u64,
-    offset: usize,
-    length: usize,
+    block: u32,
+    offset: u16,
+    length: u16,
     facts: T,
 }
+
+/// Offsets and lengths within a block fit [`Stored`].
+const _: () = assert!(BLOCK <= u16::MAX as usize);
 
 impl<T: Copy> PacketStore<T> {
     /// An empty store for packets up to an age in microseconds, of so many bytes in all.
     pub fn new(max_age: u64, max_bytes: usize) -> Self {
         Self {
-            bytes: Box::default(),
+            blocks: VecDeque::new(),
+            first_block: 0,
+            filled: 0,
             packets: VecDeque::new(),
             first: 0,
             max_age,
-            max_bytes,
+            max_blocks: (max_bytes / BLOCK).max(1),
         }
     }
 
-    /// Adds a packet, given as a header and a payload, with facts about it; returns its number. None: it is larger than
-    /// the whole store may be.
+    /// Adds a packet, given as a header and a payload, with facts about it; returns its number. None: it is too large.
     pub fn add(&mut self, header: &[u8], payload: &[u8], facts: T, now: u64) -> Option<u32> {
         let length = header.len() + payload.len();
-        if length > self.max_bytes {
+        if length > BLOCK {
             return None;
         }
         while self.front_is_old(now) {
             self.forget();
         }
-        let offset = loop {
-            if let Some(offset) = self.room(length) {
-                break offset;
-            }
-            // Young packets are worth more room as long as there is some.
-            if self.bytes.len() < self.max_bytes {
-                self.grow(length);
-            } else {
-                self.forget();
-            }
-        };
-        let to = self.bytes.get_mut(offset..offset + length)?;
+        if self.blocks.is_empty() || self.filled + length > BLOCK {
+            self.next_block();
+        }
+        let offset = self.filled;
+        let to = self.blocks.back_mut()?.get_mut(offset..offset + length)?;
         let (to_header, to_payload) = to.split_at_mut_checked(header.len())?;
         to_header.copy_from_slice(header);
         to_payload.copy_from_slice(payload);
+        self.filled += length;
         self.packets.push_back(Stored {
             at: now,
-            offset,
-            length,
+            block: self.first_block.wrapping_add(self.blocks.len() as u32 - 1),
+            offset: offset as u16,
+            length: length as u16,
             facts,
         });
         Some(self.first.wrapping_add(self.packets.len() as u32 - 1))
+    }
+
+    /// Starts a block: the oldest one if nothing in it is needed or there may be no more, else a new one.
+    fn next_block(&mut self) {
+        self.filled = 0;
+        let needed = self.packets.front().map(|packet| packet.block);
+        if needed == Some(self.first_block) || self.blocks.is_empty() {
+            if self.blocks.len() < self.max_blocks {
+                self.blocks.push_back(vec![0; BLOCK].into_boxed_slice());
+                return;
+            }
+            while self.packets.front().is_some_and(|packet| packet.block == self.first_block) {
+                self.forget();
+            }
+        }
+        if let Some(block) = self.blocks.pop_front() {
+            self.first_block = self.first_block.wrapping_add(1);
+            self.blocks.push_back(block);
+        }
     }
 
     /// A packet by its number.
@@ -86,7 +110,9 @@ impl<T: Copy> PacketStore<T> {
         if now.saturating_sub(packet.at) > self.max_age {
             return None;
         }
-        let bytes = self.bytes.get(packet.offset..packet.offset + packet.length)?;
+        let block = usize::try_from(packet.block.wrapping_sub(self.first_block)).ok()?;
+        let offset = usize::from(packet.offset);
+        let bytes = self.blocks.get(block)?.get(offset..offset + usize::from(packet.length))?;
         Some((bytes, packet.facts))
     }
 
@@ -99,7 +125,8 @@ impl<T: Copy> PacketStore<T> {
     pub fn clear(&mut self) {
         self.first = self.first.wrapping_add(self.packets.len() as u32);
         self.packets = VecDeque::new();
-        self.bytes = Box::default();
+        self.blocks = VecDeque::new();
+        self.filled = 0;
     }
 
     fn front_is_old(&self, now: u64) -> bool {
@@ -111,37 +138,6 @@ impl<T: Copy> PacketStore<T> {
         if self.packets.pop_front().is_some() {
             self.first = self.first.wrapping_add(1);
         }
-    }
-
-    /// Where so many bytes are free.
-    fn room(&self, length: usize) -> Option<usize> {
-        let (Some(front), Some(back)) = (self.packets.front(), self.packets.back()) else {
-            return (length <= self.bytes.len()).then_some(0);
-        };
-        let end = back.offset + back.length;
-        if back.offset < front.offset {
-            // The newest are before the oldest.
-            return (front.offset - end >= length).then_some(end);
-        }
-        if self.bytes.len() - end >= length {
-            Some(end)
-        } else {
-            (front.offset >= length).then_some(0)
-        }
-    }
-
-    /// Makes the ring larger by a quarter, and moves the packets to its beginning.
-    fn grow(&mut self, length: usize) {
-        let more = (self.bytes.len() / 4).max(FIRST_BYTES).max(length);
-        let wanted = self.bytes.len() + more;
-        let mut bytes = Vec::with_capacity(wanted.min(self.max_bytes));
-        for packet in &mut self.packets {
-            let from = self.bytes.get(packet.offset..packet.offset + packet.length);
-            packet.offset = bytes.len();
-            bytes.extend_from_slice(from.unwrap_or_default());
-        }
-        bytes.resize(wanted.min(self.max_bytes), 0);
-        self.bytes = bytes.into_boxed_slice();
     }
 }
 
@@ -241,7 +237,11 @@ impl SentHistory {
         self.newest = self.newest.max(Some(sequence));
         self.keep_exact(sequence, sent.exact);
         // Nearly always at the end.
-        let at = self.runs.iter().rposition(|run| run.first <= sequence).map_or(0, |at| at + 1);
+        let at = self
+            .runs
+            .iter()
+            .rposition(|run| run.first <= sequence)
+            .map_or(0, |at| at + 1);
         let before = at.checked_sub(1).and_then(|before| self.runs.get_mut(before));
         if let Some(run) = before {
             if run.precedes(sequence, &sent) {

@@ -10,28 +10,25 @@ const SECOND: u64 = 1_000_000;
 
 #[test]
 fn a_store_forgets_by_age_and_by_size() {
-    let mut store = PacketStore::new(2 * SECOND, 40_000);
+    let mut store = PacketStore::new(2 * SECOND, 3 * BLOCK);
     assert_eq!(store.add(b"he", b"ader", 'a', 0), Some(0));
     assert_eq!(store.get(0, 2 * SECOND), Some((b"header".as_slice(), 'a')));
     assert_eq!(store.get(0, 2 * SECOND + 1), None);
     assert_eq!(store.get(1, 0), None);
-    assert_eq!(store.add(&[], &[7; 40_001], 'b', 0), None);
-    for number in 1..100 {
+    assert_eq!(store.add(&[], &[7; BLOCK + 1], 'b', 0), None);
+    for number in 1..=100 {
         assert_eq!(store.add(&[1; 10], &[2; 990], 'c', SECOND), Some(number));
     }
-    assert!(store.get(99, SECOND).is_some() && store.get(60, SECOND).is_some());
-    assert_eq!(store.get(59, SECOND), None, "40 of 1000 bytes fit");
-    assert_eq!(store.bytes.len(), 40_000);
-    // When these are old, the ring is used from anew.
+    // 16 of them fit a block; the first holds one more.
+    assert!(store.get(100, SECOND).is_some() && store.get(65, SECOND).is_some());
+    assert_eq!(store.get(64, SECOND), None);
+    assert_eq!(store.blocks.len(), 3);
+    // When these are old, their blocks are used again.
     store.add(&[], &[3], 'd', 10 * SECOND);
-    assert_eq!((store.oldest(), store.packets.len()), (100, 1));
+    assert_eq!((store.oldest(), store.packets.len(), store.blocks.len()), (101, 1, 3));
     store.clear();
-    assert!(store.bytes.is_empty());
-    assert_eq!(
-        store.add(&[], &[3], 'e', 10 * SECOND),
-        Some(101),
-        "numbers are not used again"
-    );
+    assert!(store.blocks.is_empty());
+    assert_eq!(store.add(&[], &[3], 'e', 10 * SECOND), Some(102), "numbers are not used again");
 }
 
 #[test]
@@ -43,12 +40,14 @@ fn a_store_in_use_allocates_nothing() {
             now += 3333;
             store.add(&[0; 40], &[0; 1100], (), now);
         }
-        (store.bytes.as_ptr(), store.packets.capacity())
+        let mut blocks: Vec<_> = store.blocks.iter().map(|block| block.as_ptr()).collect();
+        blocks.sort_unstable();
+        (blocks, store.packets.capacity())
     };
     let before = run(&mut store, 2000);
     assert_eq!(before, run(&mut store, 100_000));
-    let size = store.bytes.len();
-    assert!((684_000..900_000).contains(&size), "{size}: two seconds are 684 KB");
+    let size = before.0.len() * BLOCK;
+    assert!((684_000..800_000).contains(&size), "{size}: two seconds are 684 KB");
 }
 
 /// Changes every 50 packets, as if layers were switched.
@@ -87,10 +86,7 @@ fn a_packet_is_repeated_at_most_once_a_round_trip() {
 #[test]
 fn an_even_stream_is_one_run_and_a_changing_one_few() {
     let mut history = SentHistory::new(false);
-    let even = |packet| SentPacket {
-        packet,
-        ..sent(0)
-    };
+    let even = |packet| SentPacket { packet, ..sent(0) };
     for packet in 0..100_000_u32 {
         history.add(packet as u16, even(packet), packet.saturating_sub(600));
     }
@@ -102,7 +98,10 @@ fn an_even_stream_is_one_run_and_a_changing_one_few() {
     assert!(history.runs.len() <= 14, "{}", history.runs.len());
     for packet in 99_400..100_000_u32 {
         let exact = Exact::default();
-        assert_eq!(history.find(packet as u16, 0, 0), Some(SentPacket { exact, ..sent(packet) }));
+        assert_eq!(
+            history.find(packet as u16, 0, 0),
+            Some(SentPacket { exact, ..sent(packet) })
+        );
     }
 }
 
@@ -141,9 +140,9 @@ proptest! {
     #[test]
     fn a_store_holds_what_was_put_in(
         packets in prop::collection::vec((0usize..900, 0u64..200_000), 1..500),
-        max_bytes in 1000usize..40_000,
+        blocks in 1usize..4,
     ) {
-        let mut store = PacketStore::new(SECOND, max_bytes);
+        let mut store = PacketStore::new(SECOND, blocks * BLOCK);
         let mut model: Vec<(u64, Vec<u8>)> = Vec::new();
         let mut now = 0;
         for (index, (length, elapsed)) in packets.into_iter().enumerate() {
@@ -152,7 +151,7 @@ proptest! {
             let number = store.add(&packet[..12], &packet[12..], index, now);
             prop_assert_eq!(number, Some(index as u32));
             model.push((now, packet));
-            prop_assert!(store.bytes.len() <= max_bytes);
+            prop_assert!(store.blocks.len() <= blocks);
             let mut kept = 0;
             for (number, (at, packet)) in model.iter().enumerate() {
                 if let Some((bytes, facts)) = store.get(number as u32, now) {
@@ -161,9 +160,10 @@ proptest! {
                     kept += packet.len();
                 }
             }
-            // What is forgotten early is forgotten for want of room: half of it may be lost at the end of the ring.
+            // What is forgotten early is forgotten for want of room: a block at a time, and ends of blocks stay empty.
             let young: usize = model.iter().filter(|(at, _)| now - at <= SECOND).map(|(_, packet)| packet.len()).sum();
-            prop_assert!(kept >= young.min(max_bytes.saturating_sub(2 * 912)), "{} {}", kept, young);
+            let room = (blocks - 1) * (BLOCK - 912);
+            prop_assert!(kept >= young.min(room), "{} {}", kept, young);
         }
     }
 

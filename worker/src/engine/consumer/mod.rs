@@ -246,9 +246,7 @@ impl Consumer {
                 sequence_number,
                 abs_send_time: abs_send_time(now),
             },
-            None => Form::Again {
-                tail: sent.exact.tail,
-            },
+            None => Form::Again { tail: sent.exact.tail },
         };
         let vp8 = match sent.vp8_offsets {
             None => None,

@@ -91,7 +91,10 @@ impl Rewrite {
     /// What it adds to the counters of a payload, modulo their ranges.
     pub fn offsets_from(&self, payload: &Descriptor) -> Option<(u16, u8)> {
         let picture_id = self.picture_id.wrapping_sub(payload.picture_id?) & 0x7fff;
-        Some((picture_id, self.tl0_picture_index.wrapping_sub(payload.tl0_picture_index?)))
+        Some((
+            picture_id,
+            self.tl0_picture_index.wrapping_sub(payload.tl0_picture_index?),
+        ))
     }
 
     /// What adds so much to the counters of a payload.
