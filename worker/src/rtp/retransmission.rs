@@ -93,7 +93,11 @@ impl<T: Copy> PacketStore<T> {
                 self.blocks.push_back(vec![0; BLOCK].into_boxed_slice());
                 return;
             }
-            while self.packets.front().is_some_and(|packet| packet.block == self.first_block) {
+            while self
+                .packets
+                .front()
+                .is_some_and(|packet| packet.block == self.first_block)
+            {
                 self.forget();
             }
         }
@@ -112,7 +116,10 @@ impl<T: Copy> PacketStore<T> {
         }
         let block = usize::try_from(packet.block.wrapping_sub(self.first_block)).ok()?;
         let offset = usize::from(packet.offset);
-        let bytes = self.blocks.get(block)?.get(offset..offset + usize::from(packet.length))?;
+        let bytes = self
+            .blocks
+            .get(block)?
+            .get(offset..offset + usize::from(packet.length))?;
         Some((bytes, packet.facts))
     }
 

@@ -28,7 +28,11 @@ fn a_store_forgets_by_age_and_by_size() {
     assert_eq!((store.oldest(), store.packets.len(), store.blocks.len()), (101, 1, 3));
     store.clear();
     assert!(store.blocks.is_empty());
-    assert_eq!(store.add(&[], &[3], 'e', 10 * SECOND), Some(102), "numbers are not used again");
+    assert_eq!(
+        store.add(&[], &[3], 'e', 10 * SECOND),
+        Some(102),
+        "numbers are not used again"
+    );
 }
 
 #[test]
