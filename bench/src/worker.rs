@@ -26,6 +26,8 @@ const LARGEST_FRAME: usize = 4 << 20;
 const MAPPED_SSRC: u32 = 90_000_001;
 /// SSRC of the first consumer; the others follow.
 const CONSUMER_SSRC: u32 = 70_000_000;
+/// SSRC of the retransmissions of the first consumer; the others follow.
+const CONSUMER_RTX_SSRC: u32 = 80_000_000;
 
 /// How the consumers' transports protect what they send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -158,13 +160,16 @@ impl Worker {
             Some(json!({
                 "kind": "video",
                 "rtpParameters": {
-                    "codecs": [codec()],
+                    "codecs": codecs(),
                     "headerExtensions": [],
-                    "encodings": [{"ssrc": rtp::SSRC}],
+                    "encodings": [{"ssrc": rtp::SSRC, "rtx": {"ssrc": rtp::SSRC + 1}}],
                     "rtcp": {"cname": "bench", "reducedSize": true},
                 },
                 "rtpMapping": {
-                    "codecs": [{"payloadType": rtp::PAYLOAD_TYPE, "mappedPayloadType": rtp::PAYLOAD_TYPE}],
+                    "codecs": [
+                        {"payloadType": rtp::PAYLOAD_TYPE, "mappedPayloadType": rtp::PAYLOAD_TYPE},
+                        {"payloadType": rtp::PAYLOAD_TYPE + 1, "mappedPayloadType": rtp::PAYLOAD_TYPE + 1},
+                    ],
                     "encodings": [{"ssrc": rtp::SSRC, "mappedSsrc": MAPPED_SSRC}],
                 },
             })),
@@ -204,9 +209,12 @@ impl Worker {
                 "kind": "video",
                 "type": "simple",
                 "rtpParameters": {
-                    "codecs": [codec()],
+                    "codecs": codecs(),
                     "headerExtensions": [],
-                    "encodings": [{"ssrc": CONSUMER_SSRC + u32::try_from(index)?}],
+                    "encodings": [{
+                        "ssrc": CONSUMER_SSRC + u32::try_from(index)?,
+                        "rtx": {"ssrc": CONSUMER_RTX_SSRC + u32::try_from(index)?},
+                    }],
                     "rtcp": {"cname": "bench", "reducedSize": true, "mux": true},
                 },
                 "consumableRtpEncodings": [{"ssrc": MAPPED_SSRC}],
@@ -271,15 +279,24 @@ impl Drop for Worker {
 }
 
 /// The video codec, the same on both sides. Nobody here answers feedback, so none is asked for.
-fn codec() -> Value {
-    json!({
-        "mimeType": "video/VP8",
-        "payloadType": rtp::PAYLOAD_TYPE,
-        "clockRate": rtp::CLOCK_RATE,
-        "parameters": {},
-        // As browsers do: what is sent has to be kept for those who ask for it again.
-        "rtcpFeedback": [{"type": "nack"}, {"type": "nack", "parameter": "pli"}],
-    })
+/// As browsers have them: what is sent has to be kept for those who ask for it again.
+fn codecs() -> Value {
+    json!([
+        {
+            "mimeType": "video/VP8",
+            "payloadType": rtp::PAYLOAD_TYPE,
+            "clockRate": rtp::CLOCK_RATE,
+            "parameters": {},
+            "rtcpFeedback": [{"type": "nack"}, {"type": "nack", "parameter": "pli"}],
+        },
+        {
+            "mimeType": "video/rtx",
+            "payloadType": rtp::PAYLOAD_TYPE + 1,
+            "clockRate": rtp::CLOCK_RATE,
+            "parameters": {"apt": rtp::PAYLOAD_TYPE},
+            "rtcpFeedback": [],
+        },
+    ])
 }
 
 /// Reads frames until the other end is closed.

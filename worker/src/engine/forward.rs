@@ -140,10 +140,11 @@ fn send_to(
                 timestamp_offset: rewrite.timestamp.wrapping_sub(packet.timestamp),
                 marker: (rewrite.marker != packet.marker).then_some(rewrite.marker),
                 vp8_offsets,
-                exact: Exact {
+                // In the clear, and not counted, a packet is itself again by what is kept of it.
+                exact: (sent.tail.is_some() || sent.wide_sequence_number > 0).then_some(Exact {
                     wide_sequence_number: sent.wide_sequence_number,
-                    tail: sent.tail,
-                },
+                    tail: sent.tail.unwrap_or_default(),
+                }),
             };
             stream.remember(rewrite.sequence_number, sent, producer.oldest_stored());
         }

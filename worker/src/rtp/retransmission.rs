@@ -159,8 +159,8 @@ pub struct SentPacket {
     pub marker: Option<bool>,
     /// What was added to picture id and TL0PICIDX of a VP8 payload.
     pub vp8_offsets: Option<(u16, u8)>,
-    /// What only a repetition byte by byte needs.
-    pub exact: Exact,
+    /// What only a repetition byte by byte needs; None if nothing is needed for that.
+    pub exact: Option<Exact>,
 }
 
 /// What makes the bytes of one packet on the wire its own.
@@ -191,8 +191,19 @@ pub struct SentHistory {
     newest: Option<u64>,
     /// Packets sent again, by sequence number: when that was last.
     repeated: VecDeque<(u64, u64)>,
-    /// Of the last packets, if they are repeated byte by byte: by sequence number modulo their count.
-    exact: Option<Box<[(u64, Exact)]>>,
+    /// Whether packets are repeated byte by byte.
+    with_exact: bool,
+    /// Of the last packets: by sequence number modulo their count.
+    exact: Box<[ExactSlot]>,
+}
+
+/// 8 bytes: there is one for each packet.
+#[derive(Debug, Clone, Copy, Default)]
+struct ExactSlot {
+    tail: [u8; 4],
+    wide_sequence_number: u16,
+    /// Low bits of the sequence number.
+    sequence: u16,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -223,7 +234,7 @@ impl SentHistory {
     /// Nothing has been sent. `exact`: packets are repeated byte by byte.
     pub fn new(exact: bool) -> Self {
         Self {
-            exact: exact.then(Box::default),
+            with_exact: exact,
             ..Self::default()
         }
     }
@@ -242,7 +253,9 @@ impl SentHistory {
             Some(newest) => relative_to::<16>(newest, sequence_number),
         };
         self.newest = self.newest.max(Some(sequence));
-        self.keep_exact(sequence, sent.exact);
+        if let Some(exact) = sent.exact.filter(|_| self.with_exact) {
+            self.keep_exact(sequence, exact);
+        }
         // Nearly always at the end.
         let at = self
             .runs
@@ -253,6 +266,7 @@ impl SentHistory {
         if let Some(run) = before {
             if run.precedes(sequence, &sent) {
                 run.count += 1;
+                self.forget(oldest);
                 return;
             }
             if sequence < run.end() {
@@ -270,11 +284,18 @@ impl SentHistory {
         self.forget(oldest);
     }
 
-    /// Forgets runs whose packets are not in the store any more.
+    /// Forgets what is not in the store any more.
     fn forget(&mut self, oldest: u32) {
-        while let Some(run) = self.runs.front() {
-            let last = run.sent.packet.wrapping_add(run.count - 1);
-            if last.wrapping_sub(oldest).cast_signed() >= 0 && self.runs.len() <= MAX_RUNS {
+        let too_many = self.runs.len() > MAX_RUNS;
+        if too_many {
+            self.runs.pop_front();
+        }
+        while let Some(run) = self.runs.front_mut() {
+            let gone = u32::try_from(oldest.wrapping_sub(run.sent.packet).cast_signed()).unwrap_or_default();
+            if gone < run.count {
+                run.first += u64::from(gone);
+                run.sent.packet = run.sent.packet.wrapping_add(gone);
+                run.count -= gone;
                 break;
             }
             self.runs.pop_front();
@@ -301,12 +322,9 @@ impl SentHistory {
         {
             return None;
         }
-        let exact = match &self.exact {
-            None => Exact::default(),
-            Some(exact) => {
-                let slot = exact.get((sequence % exact.len().max(1) as u64) as usize);
-                slot.filter(|(kept, _)| *kept == sequence)?.1
-            }
+        let exact = match run.sent.exact {
+            Some(_) if self.with_exact => Some(self.exact(sequence)?),
+            _ => None,
         };
         Some(SentPacket {
             packet: run.sent.packet.wrapping_add((sequence - run.first) as u32),
@@ -340,29 +358,52 @@ impl SentHistory {
         }
     }
 
+    fn exact(&self, sequence: u64) -> Option<Exact> {
+        let count = self.exact.len() as u64;
+        let slot = self.exact.get(sequence.checked_rem(count)? as usize)?;
+        let in_window = self.newest? - sequence < count;
+        (in_window && slot.sequence == sequence as u16).then_some(Exact {
+            wide_sequence_number: slot.wide_sequence_number,
+            tail: slot.tail,
+        })
+    }
+
     fn keep_exact(&mut self, sequence: u64, exact: Exact) {
-        let Some(slots) = &mut self.exact else { return };
+        let Some(newest) = self.newest else { return };
         // As many as the runs span, so that low rates need little.
         let first = self.runs.front().map_or(sequence, |run| run.first.min(sequence));
-        let needed = self.newest.map_or(1, |newest| newest - first + 1);
-        if needed > slots.len() as u64 && slots.len() < MAX_EXACT {
+        let needed = newest - first + 1;
+        if needed > self.exact.len() as u64 && self.exact.len() < MAX_EXACT {
             let count = (needed.next_multiple_of(64) as usize).min(MAX_EXACT);
-            let mut larger = vec![(0, Exact::default()); count];
-            for (sequence, exact) in slots.iter().filter(|(sequence, _)| *sequence > 0) {
-                if let Some(slot) = larger.get_mut((sequence % count as u64) as usize)
-                    && slot.0 < *sequence
-                {
-                    *slot = (*sequence, *exact);
+            let mut larger = vec![ExactSlot::default(); count].into_boxed_slice();
+            // Vacant slots have the number of a neighbour: as their count is even, it never lands there.
+            for sequence in (newest + 1).saturating_sub(count as u64)..=newest {
+                put(&mut larger, sequence, Exact::default());
+                if let Some(slot) = larger.get_mut((sequence % count as u64) as usize) {
+                    slot.sequence ^= 1;
                 }
             }
-            *slots = larger.into_boxed_slice();
+            for sequence in newest.saturating_sub(self.exact.len() as u64)..=newest {
+                if let Some(exact) = self.exact(sequence) {
+                    put(&mut larger, sequence, exact);
+                }
+            }
+            self.exact = larger;
         }
-        let count = slots.len().max(1) as u64;
-        if let Some(slot) = slots.get_mut((sequence % count) as usize)
-            && slot.0 < sequence
-        {
-            *slot = (sequence, exact);
+        if newest - sequence < self.exact.len() as u64 {
+            put(&mut self.exact, sequence, exact);
         }
+    }
+}
+
+fn put(slots: &mut [ExactSlot], sequence: u64, exact: Exact) {
+    let count = slots.len().max(1) as u64;
+    if let Some(slot) = slots.get_mut((sequence % count) as usize) {
+        *slot = ExactSlot {
+            tail: exact.tail,
+            wide_sequence_number: exact.wide_sequence_number,
+            sequence: sequence as u16,
+        };
     }
 }
 

@@ -289,7 +289,6 @@ impl SendStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::retransmission::Exact;
 
     fn stream() -> SendStream {
         let params = RtpStreamParams {
@@ -342,7 +341,7 @@ mod tests {
                     timestamp_offset: 0,
                     marker: None,
                     vp8_offsets: None,
-                    exact: Exact::default(),
+                    exact: None,
                 };
                 stream.remember(number, sent, 0);
             }

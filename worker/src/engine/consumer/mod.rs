@@ -239,6 +239,7 @@ impl Consumer {
     ) -> Option<Rewrite> {
         let SendStream { params, rtx, .. } = self.streams.get(stream)?;
         let sent = &repetition.sent;
+        let exact = sent.exact.unwrap_or_default();
         let form = match rtx.as_ref().zip(repetition.rtx) {
             Some((rtx, sequence_number)) => Form::Rtx {
                 payload_type: rtx.payload_type,
@@ -246,7 +247,7 @@ impl Consumer {
                 sequence_number,
                 abs_send_time: abs_send_time(now),
             },
-            None => Form::Again { tail: sent.exact.tail },
+            None => Form::Again { tail: exact.tail },
         };
         let vp8 = match sent.vp8_offsets {
             None => None,
@@ -263,7 +264,7 @@ impl Consumer {
             marker: sent.marker.unwrap_or(packet.marker),
             vp8,
             mid: self.mid,
-            wide_sequence_number: sent.exact.wide_sequence_number,
+            wide_sequence_number: exact.wide_sequence_number,
             form,
         })
     }

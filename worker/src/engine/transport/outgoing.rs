@@ -10,8 +10,8 @@ pub struct Sent {
     pub size: usize,
     /// Its bytes as they leave.
     pub wire_size: usize,
-    /// The last four of these.
-    pub tail: [u8; 4],
+    /// The last four of these, if it is encrypted.
+    pub tail: Option<[u8; 4]>,
     /// Its number among all packets of the transport, 0 if these are not counted.
     pub wide_sequence_number: u16,
 }
@@ -30,16 +30,18 @@ pub fn write_packet(
 ) -> Result<Sent, SrtpError> {
     let start = buffer.len();
     packet.write(rewrite, received, buffer);
+    let mut tail = None;
     if let Some(srtp) = srtp {
         match rewrite.form {
             Form::First | Form::Rtx { .. } => srtp.protect_rtp(buffer, start, packet.header_length())?,
             Form::Again { tail } => srtp.protect_rtp_again(buffer, start, packet.header_length(), tail)?,
         }
+        tail = buffer.last_chunk().copied();
     }
     Ok(Sent {
         size: packet.size_as(rewrite),
         wire_size: buffer.len() - start,
-        tail: buffer.last_chunk().copied().unwrap_or_default(),
+        tail,
         wide_sequence_number: rewrite.wide_sequence_number,
     })
 }
