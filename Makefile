@@ -29,10 +29,16 @@ test: tools ## every test
 	$(CARGO) build -p client --examples
 	$(CARGO) test --workspace
 
-lint: ## formatting, clippy, documentation
+lint: ## formatting, clippy, documentation, dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items -q
+	@command -v cargo-deny >/dev/null || { echo "installing cargo-deny"; $(CARGO) install --quiet --locked cargo-deny; }
+	$(CARGO) deny --log-level error check bans licenses sources
+	@if $(CARGO) deny --log-level off fetch db >/dev/null 2>&1; then \
+	  $(CARGO) deny --log-level error check advisories; \
+	else \
+	  echo "NOT CHECKED: known vulnerabilities of dependencies, since the advisory database cannot be fetched from here"; fi
 
 bench: ## CPU per forwarded packet of the worker, beside a ceiling and plain sendto
 	$(CARGO) build --release -p worker -p bench

@@ -320,8 +320,10 @@ impl<'a> Replay<'a> {
         for (name, content) in value["files"].as_object().into_iter().flatten() {
             let path = self.in_directory(name);
             match content.as_str() {
+                // So the recordings say what cannot be written as a content.
+                Some("a directory") => fs::create_dir(path)?,
                 Some(content) => fs::write(path, content)?,
-                None => fs::create_dir(path)?,
+                None => bail!("no content for {name}"),
             }
         }
         Ok(())

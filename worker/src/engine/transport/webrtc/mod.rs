@@ -1,6 +1,6 @@
 //! WebRTC: ICE finds the way, DTLS brings the keys, SRTP carries the media.
 //!
-//! This file holds the state and the way out; [`receive`] is the way in, and what follows from it.
+//! This file holds the state and the way out; `receive` is the way in, and what follows from it.
 
 mod listener;
 mod receive;
