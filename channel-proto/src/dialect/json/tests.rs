@@ -1,6 +1,7 @@
 mod leniency;
 mod media;
 mod properties;
+mod recorded;
 mod shapes;
 
 use serde_json::{Value, json};

@@ -16,7 +16,7 @@ use crate::reply::{
 use crate::rtp_parameters::{ConsumerLayers, RtpParameters};
 use crate::transport_parameters::{Protocol, TransportTuple};
 
-fn parsed(frame: &[u8]) -> Value {
+pub(super) fn parsed(frame: &[u8]) -> Value {
     serde_json::from_slice(frame).unwrap()
 }
 
