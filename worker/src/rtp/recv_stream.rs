@@ -475,3 +475,7 @@ impl RecvStream {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "recv_stream_tests.rs"]
+mod tests;
