@@ -64,7 +64,10 @@ fn receive_rtx(stream: &mut RecvStream, sequence_number: u16, original: u16, now
     let mut packet = vec![0; 112];
     packet[12..14].copy_from_slice(&original.to_be_bytes());
     let header = stream.receive_rtx(&header(97, sequence_number), &packet, now).unwrap();
-    assert_eq!((header.sequence_number, header.payload_type, header.ssrc), (original, 96, 5));
+    assert_eq!(
+        (header.sequence_number, header.payload_type, header.ssrc),
+        (original, 96, 5)
+    );
     assert_eq!((header.payload_offset, header.payload_length), (14, 98));
     stream.repair(&header, 110, false, now)
 }
@@ -74,7 +77,10 @@ fn a_stream_may_begin_with_zero() {
     let mut stream = video();
     receive(&mut stream, 0, 0);
     let block = stream.report_block(0, 0);
-    assert_eq!((block.highest_sequence, block.cumulative_lost, block.fraction_lost), (0, 0, 0));
+    assert_eq!(
+        (block.highest_sequence, block.cumulative_lost, block.fraction_lost),
+        (0, 0, 0)
+    );
 }
 
 #[test]
@@ -84,7 +90,10 @@ fn when_everything_is_lost_the_fraction_says_so() {
     stream.report_block(0, 0);
     receive(&mut stream, 2000, MS);
     let block = stream.report_block(0, MS);
-    assert_eq!((block.fraction_lost, block.cumulative_lost, block.highest_sequence), (255, 1989, 2000));
+    assert_eq!(
+        (block.fraction_lost, block.cumulative_lost, block.highest_sequence),
+        (255, 1989, 2000)
+    );
     let block = stream.report_block(0, 2 * MS);
     assert_eq!((block.fraction_lost, block.cumulative_lost), (0, 1989));
 }
@@ -115,9 +124,15 @@ fn repairs_count_as_such_and_not_as_received() {
     let block = stream.report_block(0, MS);
     assert_eq!(block.cumulative_lost, 2, "3 and 4: what was repaired was lost");
     let rtx = stream.rtx_report_block().unwrap();
-    assert_eq!((rtx.ssrc, rtx.highest_sequence, rtx.cumulative_lost, rtx.jitter), (6, 901, 0, 0));
+    assert_eq!(
+        (rtx.ssrc, rtx.highest_sequence, rtx.cumulative_lost, rtx.jitter),
+        (6, 901, 0, 0)
+    );
     let stats = stream.stats(MS);
-    assert_eq!((stats.packets_retransmitted, stats.packets_repaired, stats.packet_count), (2, 1, 4));
+    assert_eq!(
+        (stats.packets_retransmitted, stats.packets_repaired, stats.packet_count),
+        (2, 1, 4)
+    );
     // Without a payload, of another type, or too short: nothing.
     assert!(stream.receive_rtx(&header(97, 902), &[0; 12], MS).is_none());
     assert!(stream.receive_rtx(&header(96, 903), &[0; 112], MS).is_none());
@@ -140,7 +155,10 @@ fn a_sender_that_begins_anew_is_not_charged_for_the_gap() {
     receive(&mut stream, 30_001, MS);
     receive(&mut stream, 30_002, MS);
     let block = stream.report_block(0, MS);
-    assert_eq!((block.cumulative_lost, block.fraction_lost, block.highest_sequence), (1, 0, 30_002));
+    assert_eq!(
+        (block.cumulative_lost, block.fraction_lost, block.highest_sequence),
+        (1, 0, 30_002)
+    );
     assert_eq!(stream.stats(0).packets_discarded, 1);
     assert!(!stream.sender_report(1, MS), "no loss, no other score");
 }
