@@ -150,7 +150,7 @@ impl Router {
             web_rtc.connected = web_rtc.is_connected();
             match (was_connected, web_rtc.connected) {
                 (false, true) => self.transport_connected(key, context),
-                (true, false) => self.transport_disconnected(key, context.now),
+                (true, false) => self.transport_disconnected(key, context),
                 _ if !more => break,
                 _ => {}
             }
@@ -173,13 +173,18 @@ impl Router {
     }
 
     /// Stops the consumers of a transport whose peer cannot be reached for now.
-    fn transport_disconnected(&mut self, key: TransportKey, now: u64) {
-        let Some(transport) = self.transports.get(key) else {
+    fn transport_disconnected(&mut self, key: TransportKey, context: &mut Context<'_>) {
+        let Some(transport) = self.transports.get_mut(key) else {
             return;
         };
+        if let Some(incoming) = &mut transport.incoming {
+            incoming.reset();
+        }
         for consumer in transport.consumers.values() {
-            if let Some(consumer) = self.consumers.get_mut(*consumer) {
-                consumer.set_connected(false, now);
+            if let Some(consumer) = self.consumers.get_mut(*consumer)
+                && consumer.set_connected(false, context.now).layers_lost
+            {
+                context.outbox.notify(&consumer.id, consumer.layers_event());
             }
         }
     }
