@@ -1,5 +1,6 @@
 //! Whole-system tests of Sluice: a worker process is driven exactly as a parent would drive it, over file descriptors
-//! 3 to 6 and real sockets, and what it says is compared with recorded conversations.
+//! 3 to 6 and real sockets, and what it says is compared with recorded conversations. The [`simulator`] runs the engine
+//! without a process, in virtual time over a virtual network.
 
 pub mod compare;
 pub mod deviations;
@@ -11,6 +12,7 @@ pub mod recording;
 pub mod replay;
 pub mod sequence;
 mod session;
+pub mod simulator;
 pub mod srtp;
 pub mod stun;
 pub mod suite;

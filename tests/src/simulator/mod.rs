@@ -1,0 +1,261 @@
+//! The engine in virtual time: no sockets, no clock, thousands of peers, and every failure comes back with its seed.
+
+pub mod network;
+pub mod peer;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use channel_proto::dialect::json::{decode_request, encode_notification, encode_response};
+use serde_json::{Value, json};
+use worker::dtls::Certificate;
+use worker::engine::outbox::{ChannelMessage, Outbox};
+use worker::engine::{Config, Datagram, Engine};
+
+use network::{Arrival, Network, Protocol};
+use peer::Peer;
+
+/// An engine, a network and peers.
+#[derive(Debug)]
+pub struct Simulation {
+    /// What is tested.
+    pub engine: Engine,
+    /// What is between it and the peers.
+    pub network: Network,
+    /// The peers.
+    pub peers: Vec<Peer>,
+    /// Notifications: when, target, event, data.
+    pub told: Vec<(u64, String, String, Value)>,
+    outbox: Outbox,
+    epoch: Instant,
+    next_id: u32,
+}
+
+impl Simulation {
+    /// With a router `r`.
+    pub fn new(seed: u64) -> Self {
+        let mut engine_seed = [0; 32];
+        engine_seed[..8].copy_from_slice(&seed.to_le_bytes());
+        let mut simulation = Self {
+            engine: Engine::new(Config {
+                pid: 1,
+                seed: engine_seed,
+                unix_offset: 1_700_000_000_000_000,
+                certificate: Rc::new(Certificate::generate().expect("a certificate")),
+            }),
+            network: Network::new(seed),
+            peers: Vec::new(),
+            told: Vec::new(),
+            outbox: Outbox::new(),
+            epoch: Instant::now(),
+            next_id: 0,
+        };
+        simulation.network.now = 1_000_000;
+        simulation.request("worker.createRouter", json!({ "routerId": "r" }), json!({}));
+        simulation
+    }
+
+    /// Virtual time in microseconds.
+    pub fn now(&self) -> u64 {
+        self.network.now
+    }
+
+    /// Sends a request that must be accepted; returns its data.
+    #[track_caller]
+    pub fn request(&mut self, method: &str, internal: Value, data: Value) -> Value {
+        self.next_id += 1;
+        let frame = json!({ "id": self.next_id, "method": method, "internal": internal, "data": data }).to_string();
+        let request = decode_request(frame.as_bytes()).expect("a request");
+        let now = self.network.now;
+        self.engine
+            .handle_request(now, request, &mut self.network, &mut self.outbox);
+        let response = self.collect().expect("a response");
+        assert_eq!(response["accepted"], true, "{method}: {response}");
+        response["data"].clone()
+    }
+
+    /// A peer with a WebRTC transport of the id `t<index>`; on server `s` if `on_server`. Returns its index.
+    pub fn add_peer(&mut self, protocol: Protocol, active: bool, on_server: bool) -> usize {
+        let index = self.peers.len();
+        let mut internal = json!({ "routerId": "r", "transportId": format!("t{index}") });
+        let dump = if on_server {
+            internal["webRtcServerId"] = "s".into();
+            self.request(
+                "router.createWebRtcTransportWithServer",
+                internal,
+                json!({ "enableTcp": true }),
+            )
+        } else {
+            let data = json!({ "listenIps": [{ "ip": "10.0.0.1" }], "enableTcp": true });
+            self.request("router.createWebRtcTransport", internal, data)
+        };
+        self.add_peer_of(&dump, protocol, active);
+        let parameters = self.peers[index].dtls_parameters();
+        let internal = json!({ "routerId": "r", "transportId": format!("t{index}") });
+        self.request("transport.connect", internal, json!({ "dtlsParameters": parameters }));
+        index
+    }
+
+    /// A peer that knows the transport of this dump; the transport does not know it yet.
+    pub fn add_peer_of(&mut self, dump: &Value, protocol: Protocol, active: bool) {
+        let index = self.peers.len();
+        let address = SocketAddr::from(([10, 1, (index / 200) as u8, (index % 200) as u8 + 1], 5000));
+        let mut peer = Peer::new(address, protocol, active, self.epoch, self.now());
+        peer.connect(dump);
+        peer.handle_timeout(self.now());
+        self.peers.push(peer);
+    }
+
+    /// Opens server `s` with a UDP socket and a TCP listener.
+    pub fn add_server(&mut self) {
+        let listen = |protocol: &str| json!({ "protocol": protocol, "ip": "10.0.0.1", "port": 4444 });
+        self.request(
+            "worker.createWebRtcServer",
+            json!({ "webRtcServerId": "s" }),
+            json!({ "listenInfos": [listen("udp"), listen("tcp")] }),
+        );
+    }
+
+    /// The peer sends Opus under this SSRC; the producer has the id `p<index>`.
+    pub fn produce(&mut self, peer: usize, ssrc: u32) {
+        let parameters = json!({
+            "mid": format!("m{ssrc}"),
+            "codecs": [{ "mimeType": "audio/opus", "payloadType": peer::OPUS, "clockRate": 48_000, "channels": 2 }],
+            "encodings": [{ "ssrc": ssrc }],
+        });
+        let mapping = json!({
+            "codecs": [{ "payloadType": peer::OPUS, "mappedPayloadType": 100 }],
+            "encodings": [{ "ssrc": ssrc, "mappedSsrc": ssrc + 1 }],
+        });
+        let internal = json!({
+            "routerId": "r", "transportId": format!("t{peer}"), "producerId": format!("p{peer}"),
+        });
+        let data = json!({ "kind": "audio", "rtpParameters": parameters, "rtpMapping": mapping });
+        self.request("transport.produce", internal, data);
+        self.peers[peer].declare_sending(ssrc);
+    }
+
+    /// The peer gets what another one sends under `mapped` + 1; the consumer has the id `c<peer>`.
+    pub fn consume(&mut self, peer: usize, producer: usize, produced: u32, ssrc: u32) {
+        let parameters = json!({
+            "codecs": [{ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48_000, "channels": 2 }],
+            "encodings": [{ "ssrc": ssrc }],
+        });
+        let internal = json!({
+            "routerId": "r", "transportId": format!("t{peer}"), "consumerId": format!("c{peer}"),
+            "producerId": format!("p{producer}"),
+        });
+        let data = json!({
+            "kind": "audio", "type": "simple", "rtpParameters": parameters,
+            "consumableRtpEncodings": [{ "ssrc": produced + 1 }],
+        });
+        self.request("transport.consume", internal, data);
+        self.peers[peer].declare_receiving(ssrc);
+    }
+
+    /// Lets things go on until the condition holds. False: it did not within `limit` microseconds.
+    pub fn run_until(&mut self, limit: u64, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let end = self.network.now + limit;
+        while !done(self) {
+            if !self.step(end) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Lets this many microseconds pass.
+    pub fn run(&mut self, duration: u64) {
+        let end = self.network.now + duration;
+        while self.step(end) {}
+        self.network.now = end;
+    }
+
+    /// Lets the next thing happen, unless it would be after `end`.
+    fn step(&mut self, end: u64) -> bool {
+        self.send_of_peers();
+        let peers = self.peers.iter().filter_map(Peer::deadline);
+        let others = [self.engine.next_timeout(), self.network.next_arrival()];
+        let Some(next) = peers
+            .chain(others.into_iter().flatten())
+            .min()
+            .filter(|next| *next <= end)
+        else {
+            return false;
+        };
+        self.network.now = self.network.now.max(next);
+        let now = self.network.now;
+        while let Some(arrival) = self.network.arrive() {
+            self.deliver(arrival);
+        }
+        if self.engine.next_timeout().is_some_and(|at| at <= now) {
+            self.engine.handle_timeout(now, &mut self.network, &mut self.outbox);
+            self.collect();
+        }
+        for peer in &mut self.peers {
+            if peer.deadline().is_some_and(|at| at <= now) {
+                peer.handle_timeout(now);
+            }
+        }
+        true
+    }
+
+    fn send_of_peers(&mut self) {
+        for index in 0..self.peers.len() {
+            for packet in self.peers[index].take_output() {
+                self.network.send(packet);
+            }
+        }
+    }
+
+    fn deliver(&mut self, mut arrival: Arrival) {
+        let now = self.network.now;
+        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.public_address == arrival.to) {
+            peer.handle(&arrival, now);
+            return;
+        }
+        let (to, from, protocol) = (arrival.to, arrival.from, arrival.protocol);
+        if protocol == Protocol::Tcp
+            && self.network.socket(to, from, protocol).is_none()
+            && let Some(listener) = self.network.listener(to)
+        {
+            let connection = self.network.connect(to, from);
+            self.engine
+                .handle_connection(listener, connection, from, &mut self.network);
+        }
+        self.receive(to, from, protocol, &mut arrival.bytes);
+    }
+
+    /// Hands a packet to the engine as if it had arrived now.
+    pub fn receive(&mut self, to: SocketAddr, from: SocketAddr, protocol: Protocol, bytes: &mut [u8]) {
+        let now = self.network.now;
+        if let Some(socket) = self.network.socket(to, from, protocol) {
+            let mut datagrams = [Datagram { source: from, bytes }];
+            self.engine
+                .handle_datagrams(now, socket, &mut datagrams, &mut self.network, &mut self.outbox);
+            self.collect();
+        }
+    }
+
+    /// Takes what the engine put out; returns the response, if there is one.
+    fn collect(&mut self) -> Option<Value> {
+        self.outbox.flush(&mut self.network);
+        let mut response = None;
+        for message in self.outbox.channel.drain(..) {
+            match message {
+                ChannelMessage::Response(answer) => {
+                    response = serde_json::from_slice(&encode_response(&answer)).ok();
+                }
+                ChannelMessage::Notification(notification) => {
+                    let mut value: Value = serde_json::from_slice(&encode_notification(&notification)).expect("JSON");
+                    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                    let (target, event) = (text(&value["targetId"]), text(&value["event"]));
+                    self.told.push((self.network.now, target, event, value["data"].take()));
+                }
+            }
+        }
+        self.outbox.payloads.clear();
+        response
+    }
+}
