@@ -221,17 +221,14 @@ impl Router {
                 let key = self.add_transport(id, kind, DEFAULT_MAX_MESSAGE_SIZE, context);
                 Ok(Outcome::Reply(self.transport_dump(key)))
             }
-            Command::RouterCreateActiveSpeakerObserver(_) | Command::RouterCreateAudioLevelObserver(_) => {
-                required(target.rtp_observer_id.as_deref(), "rtpObserverId")?;
-                Err(not_implemented(&command))
-            }
-            Command::RtpObserverClose
+            Command::RouterCreateActiveSpeakerObserver(_)
+            | Command::RouterCreateAudioLevelObserver(_)
+            | Command::RtpObserverClose
             | Command::RtpObserverPause
             | Command::RtpObserverResume
             | Command::RtpObserverAddProducer(_)
             | Command::RtpObserverRemoveProducer(_) => {
-                required(target.rtp_observer_id.as_deref(), "rtpObserverId")?;
-                Err(Failure::error("RtpObserver not found"))
+                self.execute_on_observer(target, command, context).map(Outcome::Reply)
             }
             command => {
                 let id = required(target.transport_id.as_deref(), "transportId")?;

@@ -11,4 +11,6 @@ slotmap::new_key_type! {
     pub struct ProducerKey;
     /// A consumer of a router.
     pub struct ConsumerKey;
+    /// An RTP observer of a router.
+    pub struct ObserverKey;
 }

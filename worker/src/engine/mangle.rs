@@ -184,6 +184,16 @@ impl HeaderMangler {
         Some(VideoOrientation { camera, flip, rotation })
     }
 
+    /// The audio level that a packet carries: 0 (loudest) to 127.
+    pub fn audio_level(&self, header: &RtpHeader, packet: &[u8]) -> Option<u8> {
+        let (received, _) = self
+            .copied
+            .iter()
+            .find(|(_, canonical)| *canonical == extensions::AUDIO_LEVEL)?;
+        let level = extensions::AudioLevel::read(header.extension(packet, *received)?)?;
+        Some(level.level)
+    }
+
     /// Builds the shared header of a packet.
     pub fn mangle(&self, header: &RtpHeader, packet: &[u8], payload_type: u8, now: u64) -> ForwardedPacket {
         let mut out = Writer {

@@ -10,6 +10,7 @@ pub mod forward;
 pub mod keys;
 pub mod listener;
 pub mod mangle;
+pub mod observer;
 pub mod outbox;
 pub mod ports;
 pub mod producer;
@@ -163,6 +164,7 @@ impl Engine {
             | Wake::KeyFrameRequests(router, _)
             | Wake::SpatialLayers(router, _)
             | Wake::TransportFeedback(router, _)
+            | Wake::Observer(router, _)
             | Wake::Nack(router, _)) = wake;
             let Some(router) = self.routers.get_mut(router) else {
                 continue;
@@ -175,6 +177,7 @@ impl Engine {
                 Wake::SpatialLayers(_, producer) => router.check_spatial_layers(producer, &mut context),
                 Wake::TransportFeedback(_, transport) => router.report_arrivals(transport, &mut context),
                 Wake::Nack(_, producer) => router.repeat_requests(producer, &mut context),
+                Wake::Observer(_, observer) => router.observe(observer, &mut context),
             }
         }
     }

@@ -11,7 +11,7 @@ use channel_proto::rtp_parameters::{
 };
 use smallvec::SmallVec;
 
-use super::keys::{ConsumerKey, TransportKey};
+use super::keys::{ConsumerKey, ObserverKey, TransportKey};
 use super::mangle::{ForwardedPacket, HeaderMangler, StoredHeader};
 use super::trace::TraceEvents;
 use crate::rtp::codec::{Codec, PayloadDescriptor};
@@ -48,6 +48,8 @@ pub struct Producer {
     pub rtp_parameters: RtpParameters,
     /// Its consumers, on any transport of the router.
     pub consumers: Vec<ConsumerKey>,
+    /// Who listens to it.
+    pub observers: Vec<ObserverKey>,
     /// Whether nothing is forwarded.
     pub paused: bool,
     /// Enabled trace events.
@@ -142,6 +144,7 @@ impl Producer {
             rtp_parameters: produce.rtp_parameters,
             rtp_mapping: produce.rtp_mapping,
             consumers: Vec::new(),
+            observers: Vec::new(),
             paused: produce.paused,
             trace: TraceEvents::of_rtp_entity(),
             key_frames: KeyFrameRequests::new(delay),
@@ -268,6 +271,11 @@ impl Producer {
             packet: forwarded,
             orientation,
         })
+    }
+
+    /// The audio level that a packet carries: 0 (loudest) to 127.
+    pub fn audio_level(&self, header: &RtpHeader, packet: &[u8]) -> Option<u8> {
+        self.mangler.audio_level(header, packet)
     }
 
     /// Whether receivers of a stream begin with a key frame; of AV1 only the dependency descriptor tells which is one.

@@ -13,7 +13,8 @@ use slotmap::SlotMap;
 use super::Context;
 use super::consumer::{Consumer, KeyFrameOf};
 use super::forward::Pending;
-use super::keys::{ConsumerKey, ProducerKey, RouterKey, TransportKey};
+use super::keys::{ConsumerKey, ObserverKey, ProducerKey, RouterKey, TransportKey};
+use super::observer::RtpObserver;
 use super::producer::{Forward, Producer, StreamChange};
 use super::timers::Wake;
 use super::transport::plain::Source;
@@ -40,6 +41,10 @@ pub struct Router {
     pub producers: SlotMap<ProducerKey, Producer>,
     /// Consumers of all transports.
     pub consumers: SlotMap<ConsumerKey, Consumer>,
+    /// Observers by id.
+    pub observer_ids: BTreeMap<String, ObserverKey>,
+    /// Observers.
+    pub observers: SlotMap<ObserverKey, RtpObserver>,
 }
 
 impl Router {
@@ -53,6 +58,8 @@ impl Router {
             transports: SlotMap::with_key(),
             producers: SlotMap::with_key(),
             consumers: SlotMap::with_key(),
+            observer_ids: BTreeMap::new(),
+            observers: SlotMap::with_key(),
         }
     }
 
@@ -209,6 +216,15 @@ impl Router {
             return;
         };
         let (header, is_rtx, size) = (&received.header, received.is_rtx, received.size);
+        if !producer.observers.is_empty()
+            && let Some(level) = producer.audio_level(header, packet)
+        {
+            for observer in &producer.observers {
+                if let Some(observer) = self.observers.get_mut(*observer) {
+                    observer.level(producer_key, level, now);
+                }
+            }
+        }
         if let Some(orientation) = orientation {
             context
                 .outbox
@@ -439,6 +455,7 @@ impl Router {
                 self.consumer_started(consumer_key, context);
             }
         }
+        self.observe_producer_paused(key, paused);
         if !paused && video {
             for ssrc in ssrcs {
                 let Some(producer) = self.producers.get_mut(key) else {
@@ -466,6 +483,11 @@ impl Router {
         for consumer_key in producer.consumers {
             if let Some(consumer) = self.remove_consumer(consumer_key) {
                 context.outbox.notify(&consumer.id, Event::ProducerClose);
+            }
+        }
+        for observer in producer.observers {
+            if let Some(observer) = self.observers.get_mut(observer) {
+                observer.remove(key, &self.producers, context);
             }
         }
     }
@@ -514,6 +536,10 @@ impl Router {
             let ids = producer.consumers.iter().filter_map(|key| self.consumers.get(*key));
             ids.map(|consumer| consumer.id.clone()).collect()
         };
+        let observers_of = |producer: &Producer| {
+            let observers = producer.observers.iter().filter_map(|key| self.observers.get(*key));
+            observers.map(|observer| observer.id.clone()).collect()
+        };
         let producers = || self.producers.values();
         RouterDump {
             id: self.id.clone(),
@@ -526,7 +552,10 @@ impl Router {
                 .values()
                 .map(|consumer| (consumer.id.clone(), consumer.producer_id().to_owned()))
                 .collect(),
-            map_producer_id_observer_ids: producers().map(|producer| (producer.id.clone(), Vec::new())).collect(),
+            rtp_observer_ids: self.observer_ids.keys().cloned().collect(),
+            map_producer_id_observer_ids: producers()
+                .map(|producer| (producer.id.clone(), observers_of(producer)))
+                .collect(),
             ..RouterDump::default()
         }
     }

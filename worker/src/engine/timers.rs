@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::keys::{ProducerKey, RouterKey, TransportKey};
+use super::keys::{ObserverKey, ProducerKey, RouterKey, TransportKey};
 
 /// Who is to be woken, and for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +25,8 @@ pub enum Wake {
     Nack(RouterKey, ProducerKey),
     /// A transport's report of arrivals to its sender.
     TransportFeedback(RouterKey, TransportKey),
+    /// The end of an observer's interval.
+    Observer(RouterKey, ObserverKey),
 }
 
 /// Wake-ups by time in microseconds.

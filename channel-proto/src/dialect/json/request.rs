@@ -276,17 +276,16 @@ fn number(data: Fields<'_>, key: &str) -> Arguments<f64> {
 
 fn audio_level_observer(data: Fields<'_>) -> Arguments<CreateAudioLevelObserver> {
     let max_entries = data.need_uint("maxEntries")?;
-    if max_entries < 1 {
-        return invalid("invalid maxEntries value 0");
-    }
+    let Some(max_entries) = u16::try_from(max_entries).ok().filter(|entries| *entries > 0) else {
+        return invalid(format!("invalid maxEntries value {max_entries}"));
+    };
     let threshold = number(data, "threshold")?;
     if !(-127.0..=0.0).contains(&threshold) {
         return invalid(format!("invalid threshold value {threshold}"));
     }
     let interval = number(data, "interval")? as u16;
-    // Numbers too large for the wire type are clamped, not wrapped.
     Ok(CreateAudioLevelObserver {
-        max_entries: max_entries.min(u64::from(u16::MAX)) as u16,
+        max_entries,
         threshold: threshold as i8,
         interval,
     })
