@@ -49,7 +49,8 @@ pub(crate) struct Process {
     exit: Option<Value>,
     exit_reported: bool,
     payload_header: Option<Value>,
-    pub transports: HashMap<String, Value>,
+    /// By id, in order: of two that share a port, the first one is named.
+    pub transports: BTreeMap<String, Value>,
 }
 
 impl Process {
