@@ -119,6 +119,14 @@ impl TcpPeer {
         Ok(Self { stream })
     }
 
+    /// Our end of it.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn local_address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.stream.local_addr()?)
+    }
+
     /// Sends a packet.
     ///
     /// # Errors
