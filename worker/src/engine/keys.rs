@@ -13,4 +13,8 @@ slotmap::new_key_type! {
     pub struct ConsumerKey;
     /// An RTP observer of a router.
     pub struct ObserverKey;
+    /// A data producer of a router.
+    pub struct DataProducerKey;
+    /// A data consumer of a router.
+    pub struct DataConsumerKey;
 }

@@ -6,6 +6,7 @@
 
 mod commands;
 pub mod consumer;
+pub mod data;
 pub mod forward;
 pub mod keys;
 pub mod listener;
@@ -115,6 +116,7 @@ enum After {
     TransportConnected(RouterKey, TransportKey),
     ConsumerConnected(RouterKey, keys::ConsumerKey),
     LayersPreferred(RouterKey, keys::ConsumerKey),
+    BufferedAmountLow(RouterKey, keys::DataConsumerKey),
 }
 
 macro_rules! context {
@@ -165,7 +167,8 @@ impl Engine {
             | Wake::SpatialLayers(router, _)
             | Wake::TransportFeedback(router, _)
             | Wake::Observer(router, _)
-            | Wake::Nack(router, _)) = wake;
+            | Wake::Nack(router, _)
+            | Wake::Sctp(router, _)) = wake;
             let Some(router) = self.routers.get_mut(router) else {
                 continue;
             };
@@ -178,6 +181,7 @@ impl Engine {
                 Wake::TransportFeedback(_, transport) => router.report_arrivals(transport, &mut context),
                 Wake::Nack(_, producer) => router.repeat_requests(producer, &mut context),
                 Wake::Observer(_, observer) => router.observe(observer, &mut context),
+                Wake::Sctp(_, transport) => router.wake_sctp(transport, &mut context),
             }
         }
     }
@@ -290,6 +294,11 @@ impl Engine {
                     router.consumer_connected(consumer, &mut context);
                 }
             }
+            After::BufferedAmountLow(router, data_consumer) => {
+                if let Some(router) = self.routers.get_mut(router) {
+                    router.notify_buffered_amount_low(data_consumer, &mut context);
+                }
+            }
             After::LayersPreferred(router, consumer) => {
                 if let Some(router) = self.routers.get_mut(router) {
                     router.choose_layers(consumer, Why::Preferred, true, None, &mut context);
@@ -345,13 +354,11 @@ impl Engine {
                 self.batch = batch;
                 Ok(Reply::None)
             }
-            PayloadCommand::DataProducerSend(target, _) => {
-                required(target.data_producer_id.as_deref(), "dataProducerId")?;
-                Err(Failure::error("DataProducer not found"))
+            PayloadCommand::DataProducerSend(target, ppid) => {
+                router.send_to_data_producer(transport, target, ppid, payload, &mut context)
             }
-            PayloadCommand::DataConsumerSend(_, target, _) => {
-                required(target.data_consumer_id.as_deref(), "dataConsumerId")?;
-                Err(Failure::error("DataConsumer not found"))
+            PayloadCommand::DataConsumerSend(_, target, ppid) => {
+                router.send_to_data_consumer(transport, target, ppid, payload, &mut context)
             }
         }
     }

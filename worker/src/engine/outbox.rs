@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use channel_proto::event::{Event, Notification, PayloadEvent, PayloadNotification};
 use channel_proto::reply::Response;
 
@@ -52,7 +53,7 @@ pub struct Outbox {
     /// For fd 4.
     pub channel: Vec<ChannelMessage>,
     /// For fd 6, each with its payload.
-    pub payloads: Vec<(PayloadNotification, Vec<u8>)>,
+    pub payloads: Vec<(PayloadNotification, Bytes)>,
 }
 
 impl Outbox {
@@ -76,7 +77,18 @@ impl Outbox {
                 target_id: target_id.to_owned(),
                 event,
             },
-            payload.to_vec(),
+            Bytes::copy_from_slice(payload),
+        ));
+    }
+
+    /// Hands a message to the parent.
+    pub fn notify_message(&mut self, target_id: &str, ppid: u32, payload: Bytes) {
+        self.payloads.push((
+            PayloadNotification {
+                target_id: target_id.to_owned(),
+                event: PayloadEvent::Message { ppid },
+            },
+            payload,
         ));
     }
 

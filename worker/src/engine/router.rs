@@ -12,8 +12,9 @@ use slotmap::SlotMap;
 
 use super::Context;
 use super::consumer::{Consumer, KeyFrameOf};
+use super::data::{DataConsumer, DataProducer};
 use super::forward::Pending;
-use super::keys::{ConsumerKey, ObserverKey, ProducerKey, RouterKey, TransportKey};
+use super::keys::{ConsumerKey, DataConsumerKey, DataProducerKey, ObserverKey, ProducerKey, RouterKey, TransportKey};
 use super::observer::RtpObserver;
 use super::producer::{Forward, Producer, StreamChange};
 use super::timers::Wake;
@@ -23,6 +24,7 @@ use crate::ice::Tuple;
 use crate::rtcp;
 use crate::rtp::packet::{RtpHeader, is_rtcp, is_rtp};
 use crate::rtp::recv_stream::RecvStream;
+use crate::sctp::chunks::is_sctp;
 
 /// Transports whose producers and consumers can reach each other.
 #[derive(Debug)]
@@ -45,6 +47,12 @@ pub struct Router {
     pub observer_ids: BTreeMap<String, ObserverKey>,
     /// Observers.
     pub observers: SlotMap<ObserverKey, RtpObserver>,
+    /// Data producers of all transports by id.
+    pub data_producer_ids: BTreeMap<String, DataProducerKey>,
+    /// Data producers of all transports.
+    pub data_producers: SlotMap<DataProducerKey, DataProducer>,
+    /// Data consumers of all transports.
+    pub data_consumers: SlotMap<DataConsumerKey, DataConsumer>,
 }
 
 impl Router {
@@ -60,6 +68,9 @@ impl Router {
             consumers: SlotMap::with_key(),
             observer_ids: BTreeMap::new(),
             observers: SlotMap::with_key(),
+            data_producer_ids: BTreeMap::new(),
+            data_producers: SlotMap::with_key(),
+            data_consumers: SlotMap::with_key(),
         }
     }
 
@@ -86,6 +97,13 @@ impl Router {
             }
             Kind::Direct(_) => return,
         };
+        if transport.sctp.is_some() && is_sctp(datagram) {
+            let learnt = plain.judge_unprotected(tuple.remote);
+            if self.source_judged(key, learnt, context) {
+                self.receive_sctp(key, datagram, context);
+            }
+            return;
+        }
         let rtcp = is_rtcp(datagram);
         let length = if rtcp {
             plain.unprotect_rtcp(datagram)
@@ -105,10 +123,27 @@ impl Router {
             return;
         };
         let learnt = plain.judge(tuple.remote, rtcp);
-        match learnt {
+        if !self.source_judged(key, learnt, context) {
+            return;
+        }
+        match header {
+            None => self.receive_rtcp(key, packet, context),
+            Some(header) => self.receive_rtp(key, &header, packet, index, batch, context),
+        }
+    }
+
+    /// Tells of an address that has been learnt; false for a packet of a stranger.
+    fn source_judged(&mut self, key: TransportKey, source: Source, context: &mut Context<'_>) -> bool {
+        let Some(transport) = self.transports.get_mut(key) else {
+            return false;
+        };
+        let Some(plain) = transport.kind.plain() else {
+            return false;
+        };
+        match source {
             Source::Stranger => {
                 transport.traffic.dropped += 1;
-                return;
+                return false;
             }
             Source::Peer => {}
             Source::LearntRtp => {
@@ -124,10 +159,7 @@ impl Router {
                 }
             }
         }
-        match header {
-            None => self.receive_rtcp(key, packet, context),
-            Some(header) => self.receive_rtp(key, &header, packet, index, batch, context),
-        }
+        true
     }
 
     /// Takes a plain RTP packet of a transport.
@@ -276,6 +308,7 @@ impl Router {
         for consumer_key in consumers {
             self.consumer_connected(consumer_key, context);
         }
+        self.connect_sctp(key, context);
         self.start_reports(key, context);
     }
 
@@ -524,6 +557,7 @@ impl Router {
         for consumer in consumers {
             self.close_consumer(consumer);
         }
+        self.close_data_of_transport(key, context);
         if let Some(mut transport) = self.transports.remove(key) {
             self.transport_ids.remove(&transport.id);
             transport.close((self.key, key), context);
@@ -556,7 +590,23 @@ impl Router {
             map_producer_id_observer_ids: producers()
                 .map(|producer| (producer.id.clone(), observers_of(producer)))
                 .collect(),
-            ..RouterDump::default()
+            map_data_producer_id_data_consumer_ids: self
+                .data_producers
+                .values()
+                .map(|producer| {
+                    let keys = producer.consumers.iter();
+                    let consumers = keys.filter_map(|key| self.data_consumers.get(*key));
+                    (
+                        producer.id.clone(),
+                        consumers.map(|consumer| consumer.id.clone()).collect(),
+                    )
+                })
+                .collect(),
+            map_data_consumer_id_data_producer_id: self
+                .data_consumers
+                .values()
+                .map(|consumer| (consumer.id.clone(), consumer.producer_id.clone()))
+                .collect(),
         }
     }
 }

@@ -27,6 +27,8 @@ pub enum Wake {
     TransportFeedback(RouterKey, TransportKey),
     /// The end of an observer's interval.
     Observer(RouterKey, ObserverKey),
+    /// A transport's SCTP association.
+    Sctp(RouterKey, TransportKey),
 }
 
 /// Wake-ups by time in microseconds.

@@ -27,6 +27,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::dtls::Certificate;
+use crate::engine::data::messages::SEND_BUFFER_FULL;
 use crate::engine::outbox::{ChannelMessage, Outbox};
 use crate::engine::ports::{Ports as _, SocketId};
 use crate::engine::{Config, Datagram, Engine};
@@ -256,7 +257,12 @@ impl Worker {
             self.step(|engine, now, ports, outbox| engine.handle_payload(now, command, payload, ports, outbox));
         if let PayloadCommand::DataConsumerSend(id, ..) = command {
             let result = result.map_err(|failure| Failure {
-                reason: format!("{} [method:dataConsumer.send]", failure.reason),
+                // Clients compare this one.
+                reason: if failure.reason == SEND_BUFFER_FULL {
+                    failure.reason
+                } else {
+                    format!("{} [method:dataConsumer.send]", failure.reason)
+                },
                 ..failure
             });
             self.payload_channel

@@ -54,6 +54,10 @@ const MAX_SMALL_CHUNKS: u32 = 65_536;
 /// Small chunks that a complete message makes up for.
 const SMALL_CHUNKS_PER_MESSAGE: u32 = 4;
 
+/// How long an acknowledgement may wait for company. Shorter than the 200 ms of RFC 9260 6.2: peers learn sooner that
+/// their buffers are free, for a few packets more.
+const ACK_DELAY: Duration = Duration::from_millis(20);
+
 /// What an association is set up with.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -198,6 +202,7 @@ impl Association {
             announced_maximum_outgoing_streams: STREAMS,
             max_message_size: settings.max_message_size,
             max_receiver_window_buffer_size: window,
+            delayed_ack_max_timeout: ACK_DELAY,
             // Both are enforced here, and count what is in flight too.
             max_send_buffer_size: settings.send_buffer_size.saturating_mul(2),
             per_stream_send_queue_limit: settings.send_buffer_size.saturating_mul(2),

@@ -8,4 +8,6 @@ pub const MAX_PACKET: usize = 1600;
 pub struct Direct {
     /// The flag of its creation, which the dump shows.
     pub flag: bool,
+    /// Largest data message in bytes.
+    pub max_message_size: u64,
 }

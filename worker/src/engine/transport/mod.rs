@@ -20,7 +20,8 @@ use channel_proto::rtp_parameters::{MediaKind, RtpParameters};
 use hashbrown::HashMap;
 
 use super::Context;
-use super::keys::{ConsumerKey, ProducerKey, RouterKey, TransportKey};
+use super::data::sctp::Sctp;
+use super::keys::{ConsumerKey, DataConsumerKey, DataProducerKey, ProducerKey, RouterKey, TransportKey};
 use super::listener::RtpListener;
 use super::mangle::{Form, ForwardedPacket, Rewrite};
 use super::outbox::Outbox;
@@ -40,6 +41,9 @@ use pipe::Pipe;
 use plain::Plain;
 use webrtc::WebRtc;
 
+/// Largest data message of transports without SCTP, in bytes.
+const DEFAULT_MAX_MESSAGE_SIZE: u64 = 262_144;
+
 /// How packets of one peer come in and go out.
 #[derive(Debug)]
 pub struct Transport {
@@ -57,6 +61,12 @@ pub struct Transport {
     pub ssrcs: HashMap<u32, ConsumerKey>,
     /// Its consumers by retransmission SSRC.
     pub rtx_ssrcs: HashMap<u32, ConsumerKey>,
+    /// Its data producers.
+    pub data_producers: BTreeMap<String, DataProducerKey>,
+    /// Its data consumers.
+    pub data_consumers: BTreeMap<String, DataConsumerKey>,
+    /// Its SCTP association, if SCTP is enabled.
+    pub sctp: Option<Box<Sctp>>,
     /// Enabled trace events.
     pub trace: TraceEvents,
     /// Largest data message in bytes.
@@ -160,7 +170,12 @@ impl Traffic {
 
 impl Transport {
     /// A transport without producers and consumers.
-    pub fn new(id: String, kind: Kind, max_message_size: u64) -> Self {
+    pub fn new(id: String, kind: Kind, sctp: Option<Box<Sctp>>) -> Self {
+        let max_message_size = match (&kind, &sctp) {
+            (Kind::Direct(direct), _) => direct.max_message_size,
+            (_, Some(sctp)) => sctp.max_message_size(),
+            (_, None) => DEFAULT_MAX_MESSAGE_SIZE,
+        };
         Self {
             id,
             kind,
@@ -169,6 +184,9 @@ impl Transport {
             consumers: BTreeMap::new(),
             ssrcs: HashMap::new(),
             rtx_ssrcs: HashMap::new(),
+            data_producers: BTreeMap::new(),
+            data_consumers: BTreeMap::new(),
+            sctp,
             trace: TraceEvents::of_transport(),
             max_message_size,
             max_incoming_bitrate: 0,
@@ -355,6 +373,19 @@ impl Transport {
         }
     }
 
+    /// Sends an SCTP packet.
+    pub fn send_sctp(&mut self, packet: &[u8], now: u64, outbox: &mut Outbox) {
+        let size = match &mut self.kind {
+            Kind::WebRtc(web_rtc) => web_rtc.send_sctp(packet, now, outbox),
+            Kind::Plain(plain) => plain.send_sctp(packet, outbox),
+            Kind::Pipe(pipe) => pipe.plain.send_sctp(packet, outbox),
+            Kind::Direct(_) => None,
+        };
+        if let Some(size) = size {
+            self.traffic.sent.update(now, size);
+        }
+    }
+
     /// As dumped; `router` is the one that holds it.
     pub fn dump(&self, router: &Router) -> TransportDump {
         let ids = |table: &HashMap<u32, ConsumerKey>| {
@@ -365,17 +396,17 @@ impl Transport {
         };
         TransportDump {
             id: self.id.clone(),
-            direct: matches!(self.kind, Kind::Direct(Direct { flag: true })),
+            direct: matches!(self.kind, Kind::Direct(Direct { flag: true, .. })),
             producer_ids: self.producers.keys().cloned().collect(),
             consumer_ids: self.consumers.keys().cloned().collect(),
             map_ssrc_consumer_id: ids(&self.ssrcs),
             map_rtx_ssrc_consumer_id: ids(&self.rtx_ssrcs),
-            data_producer_ids: Vec::new(),
-            data_consumer_ids: Vec::new(),
+            data_producer_ids: self.data_producers.keys().cloned().collect(),
+            data_consumer_ids: self.data_consumers.keys().cloned().collect(),
             recv_rtp_header_extensions: self.recv_extensions,
             rtp_listener: self.listener.dump(&router.producers),
             max_message_size: self.max_message_size,
-            sctp: None,
+            sctp: self.sctp.as_ref().map(|sctp| sctp.dump(&router.data_producers)),
             trace_event_types: self.trace.dump(),
             kind: match &self.kind {
                 Kind::WebRtc(web_rtc) => web_rtc.dump(),
@@ -407,6 +438,7 @@ impl Transport {
             max_incoming_bitrate: (self.max_incoming_bitrate > 0).then_some(self.max_incoming_bitrate),
             available_incoming_bitrate: self.incoming.as_ref().and_then(|incoming| incoming.available_bitrate()),
             rtp_packet_loss_received: self.incoming.as_ref().map(|incoming| incoming.packet_loss()),
+            sctp_state: self.sctp.as_ref().map(|sctp| sctp.state()),
             ..TransportStats::default()
         };
         match &self.kind {

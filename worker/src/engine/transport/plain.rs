@@ -339,6 +339,24 @@ impl Plain {
         Some(size)
     }
 
+    /// Judges the source of a packet that SRTP does not protect. With SRTP such a packet never makes an address known:
+    /// anybody could have sent it.
+    pub fn judge_unprotected(&mut self, source: SocketAddr) -> Source {
+        if self.remote.is_none() && self.srtp.is_some() {
+            return Source::Stranger;
+        }
+        self.judge(source, false)
+    }
+
+    /// Sends an SCTP packet, without the protection of SRTP; returns its size on the wire.
+    pub fn send_sctp(&mut self, packet: &[u8], outbox: &mut Outbox) -> Option<usize> {
+        let destination = self.remote?;
+        let (buffer, start) = outbox.begin();
+        buffer.extend_from_slice(packet);
+        outbox.commit(start, self.local.socket, destination);
+        Some(packet.len())
+    }
+
     /// RTP tuple, remote part if known.
     pub fn tuple(&self) -> TransportTuple {
         self.local.tuple(self.remote)

@@ -240,6 +240,15 @@ impl WebRtc {
         Some(size)
     }
 
+    /// Sends an SCTP packet through DTLS; returns its size on the wire.
+    pub fn send_sctp(&mut self, packet: &[u8], now: u64, outbox: &mut Outbox) -> Option<usize> {
+        self.destination()?;
+        if !self.ice.allow(packet.len(), now) || !self.secure.send(packet, now) {
+            return None;
+        }
+        Some(self.send_secure(outbox))
+    }
+
     /// Where to send, while the peer is reachable.
     fn destination(&self) -> Option<Tuple> {
         self.ice.selected()

@@ -140,15 +140,15 @@ impl Router {
                     };
                     context.outbox.notify(id, Event::DtlsStateChange(change));
                 }
-                // Nobody here understands it.
-                Some(SecureEvent::Data(data)) => {
-                    tracing::debug!(target: "sctp", "dropped {} bytes of application data", data.len());
-                    traffic.dropped += 1;
-                }
+                Some(SecureEvent::Data(data)) => self.receive_sctp(key, &data, context),
                 None => {}
             }
-            web_rtc.connected = web_rtc.is_connected();
-            match (was_connected, web_rtc.connected) {
+            let web_rtc = self.transports.get_mut(key).and_then(Transport::web_rtc);
+            let connected = web_rtc.is_some_and(|web_rtc| {
+                web_rtc.connected = web_rtc.is_connected();
+                web_rtc.connected
+            });
+            match (was_connected, connected) {
                 (false, true) => self.transport_connected(key, context),
                 (true, false) => self.transport_disconnected(key, context),
                 _ if !more => break,

@@ -145,6 +145,11 @@ impl Secure {
         self.association.as_mut()?.poll_output()
     }
 
+    /// Sends application data. False: it did not leave.
+    pub fn send(&mut self, data: &[u8], now: u64) -> bool {
+        self.state == DtlsState::Connected && self.association.as_mut().is_some_and(|a| a.send(data, now))
+    }
+
     /// Says good-bye.
     pub fn close(&mut self, now: u64) {
         if let Some(association) = &mut self.association {
