@@ -96,6 +96,8 @@ pub enum IceState {
     Completed,
     /// The last pair is gone.
     Disconnected,
+    /// The transport is closed. Never on the wire: what a client says of it then.
+    Closed,
 }
 
 /// How a candidate was found.

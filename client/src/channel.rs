@@ -229,44 +229,41 @@ impl Link {
         let apply = Box::new(move |result: Result<Reply>| drop(sender.send(result.and_then(apply))));
         let id = self.enqueue(target, command, apply)?;
         let mut flight = Flight { link: self, id, undo };
-        let result = match tokio::time::timeout(self.inner.timeout, receiver).await {
+        let result = self.answer(method, receiver).await;
+        if !matches!(result, Err(Error::Timeout { .. })) {
+            flight.undo = None;
+        }
+        result
+    }
+
+    async fn answer<T>(&self, method: &'static str, receiver: oneshot::Receiver<Result<T>>) -> Result<T> {
+        let after = self.inner.timeout;
+        match tokio::time::timeout(after, receiver).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Error::closed("the channel to the worker")),
-            Err(_) => {
-                return Err(Error::Timeout {
-                    method,
-                    after: self.inner.timeout,
-                });
-            }
-        };
-        flight.undo = None;
-        result
+            Err(_) => Err(Error::Timeout { method, after }),
+        }
     }
 
     /// Sends a request whose answer is of no interest.
     pub(crate) fn post(&self, target: Target, command: Command) {
+        self.post_then(target, command, || ());
+    }
+
+    /// Sends a request without waiting for the answer; does something when it was accepted.
+    pub(crate) fn post_then(&self, target: Target, command: Command, accepted: impl FnOnce() + Send + 'static) {
         let method = command.method();
-        let log = move |result: Result<Reply>| {
-            if let Err(error) = result {
-                tracing::debug!(method, %error, "refused");
-            }
+        let apply = move |result: Result<Reply>| match result {
+            Ok(_) => accepted(),
+            Err(error) => tracing::debug!(method, %error, "refused"),
         };
-        if let Err(error) = self.enqueue(target, command, Box::new(log)) {
+        if let Err(error) = self.enqueue(target, command, Box::new(apply)) {
             tracing::debug!(method, %error, "not sent");
         }
     }
 
     fn enqueue(&self, target: Target, command: Command, apply: Apply) -> Result<u32> {
-        let method = command.method();
-        let id = {
-            let mut state = self.inner.state.lock();
-            if state.closed {
-                return Err(Error::closed("the channel to the worker"));
-            }
-            let id = state.free_id();
-            state.pending.insert(id, Pending { method, apply });
-            id
-        };
+        let id = self.expect(command.method(), apply)?;
         let frame = json::encode_request(&Request { id, target, command });
         let sent = match check_length(frame.len()) {
             Ok(()) => self
@@ -277,6 +274,33 @@ impl Link {
             Err(error) => Err(error),
         };
         sent.inspect_err(|_| self.forget(id)).map(|()| id)
+    }
+
+    /// Notes that an answer will come, on either channel.
+    fn expect(&self, method: &'static str, apply: Apply) -> Result<u32> {
+        let mut state = self.inner.state.lock();
+        if state.closed {
+            return Err(Error::closed("the channel to the worker"));
+        }
+        let id = state.free_id();
+        state.pending.insert(id, Pending { method, apply });
+        Ok(id)
+    }
+
+    /// Sends a message of a data consumer and waits for the answer, which has no data.
+    pub(crate) async fn send_data(&self, target: Target, ppid: u32, payload: Bytes) -> Result<()> {
+        let method = "dataConsumer.send";
+        let (sender, receiver) = oneshot::channel();
+        let apply = move |result: Result<Reply>| drop(sender.send(result.map(drop)));
+        let id = self.expect(method, Box::new(apply))?;
+        let _flight = Flight {
+            link: self,
+            id,
+            undo: None,
+        };
+        let command = PayloadCommand::DataConsumerSend(id, target, Ok(ppid));
+        self.send_payload(&command, payload).await?;
+        self.answer(method, receiver).await
     }
 
     /// Sends a message with a payload. Waits while too many of them are waiting to be written.
@@ -413,7 +437,7 @@ impl Link {
     fn payload_header(&self, frame: &[u8]) -> Option<PayloadNotification> {
         match json::decode_incoming_payload(frame) {
             Ok(json::IncomingPayload::Notification(notification)) => return Some(notification),
-            Ok(_) => tracing::debug!(pid = self.inner.pid, "answer that nobody waits for"),
+            Ok(json::IncomingPayload::Response { id, result }) => self.on_response(id, result),
             Err(error) => tracing::error!(pid = self.inner.pid, %error, "payload header not understood"),
         }
         None

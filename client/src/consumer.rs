@@ -9,10 +9,12 @@ use channel_proto::event::PayloadEvent;
 use channel_proto::reply::{ConsumerDump, ConsumerScore, Priority, RtpStreamStats};
 use channel_proto::rtp_parameters::{ConsumerLayers, ConsumerType, MediaKind, RtpParameters};
 
+use crate::Producer;
 use crate::app_data::AppData;
 use crate::channel::{Link, Message, Reply};
 use crate::error::{Error, Result};
 use crate::events::{CloseReason, ConsumerEvent, Emitter, Events};
+use crate::hooks::EndHooks;
 use crate::rtp_capabilities::RtpCapabilities;
 use crate::sync::Lock;
 use crate::transport::Core;
@@ -50,6 +52,12 @@ impl ConsumerOptions {
             app_data: AppData::default(),
         }
     }
+
+    /// For a consumer on a pipe transport: it gets all streams, and needs no capabilities. Only the producer's id and the
+    /// data of the application count then.
+    pub fn for_pipe(producer_id: impl Into<String>) -> Self {
+        Self::new(producer_id, RtpCapabilities::default())
+    }
 }
 
 /// Media going out over a transport. Made by [`Transport::consume`](crate::Transport::consume).
@@ -85,6 +93,9 @@ struct Inner {
     parts: Parts,
     link: Link,
     events: Emitter<ConsumerEvent>,
+    end: EndHooks,
+    /// The producer in another router that this consumer feeds.
+    mirror: Lock<Option<Producer>>,
     state: Lock<State>,
 }
 
@@ -95,6 +106,8 @@ impl Consumer {
                 parts,
                 link,
                 events: Emitter::new(),
+                end: EndHooks::new(),
+                mirror: Lock::default(),
                 state: Lock::new(state),
             }),
         }
@@ -108,6 +121,22 @@ impl Consumer {
                 Consumer { inner }.on_message(message);
             }
         });
+    }
+
+    pub(crate) fn on_end(&self, hook: impl FnOnce() + Send + 'static) {
+        self.inner.end.add(hook);
+    }
+
+    /// From now on a producer of another router is paused whenever nothing comes out of this consumer.
+    pub(crate) fn mirror(&self, producer: &Producer) {
+        *self.inner.mirror.lock() = Some(producer.clone());
+        let paused = {
+            let state = self.inner.state.lock();
+            state.paused || state.producer_paused
+        };
+        if paused != producer.is_paused() {
+            producer.post_paused(paused);
+        }
     }
 
     /// Its id.
@@ -197,7 +226,9 @@ impl Consumer {
         if let Some(transport) = inner.parts.transport.upgrade() {
             transport.forget_consumer(self.id());
         }
+        drop(inner.mirror.lock().take());
         inner.events.close(ConsumerEvent::Closed(reason));
+        inner.end.run();
     }
 
     /// The worker's view of it.
@@ -334,12 +365,21 @@ impl Inner {
                 ConsumerEvent::ProducerResumed
             });
         }
-        edge.into_iter().for_each(|event| self.events.emit(event));
+        self.on_edge(edge);
+    }
+
+    fn on_edge(&self, edge: Option<ConsumerEvent>) {
+        let Some(event) = edge else { return };
+        let mirror = self.mirror.lock().clone();
+        if let Some(producer) = mirror {
+            producer.post_paused(matches!(event, ConsumerEvent::Paused));
+        }
+        self.events.emit(event);
     }
 
     fn set_paused(&self, paused: bool) {
         let edge = self.change_paused(|state| state.paused = paused);
-        edge.into_iter().for_each(|event| self.events.emit(event));
+        self.on_edge(edge);
     }
 
     /// Changes one of the two reasons to be paused. Returns the event if that makes a difference.

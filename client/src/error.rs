@@ -52,12 +52,12 @@ pub enum Error {
         /// How long was waited.
         after: Duration,
     },
-    /// A message does not fit into a frame.
-    #[error("message of {length} bytes is larger than the {limit} that fit into a frame")]
+    /// A message does not fit into a frame, or is larger than its transport allows.
+    #[error("message of {length} bytes is larger than the {limit} that may be sent")]
     TooBig {
         /// Bytes of the message.
         length: usize,
-        /// Bytes that fit.
+        /// Bytes that may be sent.
         limit: usize,
     },
     /// The worker answered with something that makes no sense.

@@ -15,14 +15,17 @@ use bytes::Bytes;
 use channel_proto::event::{ProducerScore, Trace, VideoOrientation};
 use channel_proto::reply::ConsumerScore;
 use channel_proto::rtp_parameters::ConsumerLayers;
-use channel_proto::transport_parameters::TransportTuple;
+use channel_proto::transport_parameters::{DtlsState, IceState, SctpState, TransportTuple};
 use futures_util::Stream;
 
 use tokio::sync::mpsc;
 
+use crate::data::DataMessage;
 use crate::error::Exit;
+use crate::observers::{AnyRtpObserver, Volume};
 use crate::sync::Lock;
-use crate::{AnyTransport, Consumer, Producer, Router};
+use crate::transport::{AnyTransport, WebRtcTransport};
+use crate::{Consumer, DataConsumer, DataProducer, Producer, Router, WebRtcServer};
 
 /// Why an object was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,14 +33,18 @@ use crate::{AnyTransport, Consumer, Producer, Router};
 pub enum CloseReason {
     /// Its own `close()` was called.
     Requested,
-    /// The worker was closed or died (routers).
+    /// The worker was closed or died (routers and WebRtcServers).
     WorkerClosed,
-    /// The router was closed, in whatever way (transports).
+    /// The router was closed, in whatever way (transports and observers).
     RouterClosed,
-    /// The transport was closed, in whatever way (producers and consumers).
+    /// The WebRtcServer was closed (its transports).
+    ListenServerClosed,
+    /// The transport was closed, in whatever way (producers and consumers, of media and of data).
     TransportClosed,
     /// The producer was closed (its consumers).
     ProducerClosed,
+    /// The data producer was closed (its data consumers).
+    DataProducerClosed,
 }
 
 /// Events of a [`Worker`](crate::Worker).
@@ -46,6 +53,8 @@ pub enum CloseReason {
 pub enum WorkerEvent {
     /// A router was created.
     NewRouter(Router),
+    /// A WebRtcServer was created.
+    NewWebRtcServer(WebRtcServer),
     /// `close()` was called. The last event.
     Closed,
     /// The process ended without having been asked to; all that it held is closed. The last event.
@@ -58,6 +67,20 @@ pub enum WorkerEvent {
 pub enum RouterEvent {
     /// A transport was created.
     NewTransport(AnyTransport),
+    /// An observer was created.
+    NewRtpObserver(AnyRtpObserver),
+    /// The last event.
+    Closed(CloseReason),
+}
+
+/// Events of a [`WebRtcServer`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum WebRtcServerEvent {
+    /// A transport uses it.
+    TransportHandled(WebRtcTransport),
+    /// A transport that used it is closed, in whatever way.
+    TransportUnhandled(WebRtcTransport),
     /// The last event.
     Closed(CloseReason),
 }
@@ -66,6 +89,14 @@ pub enum RouterEvent {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum TransportEvent {
+    /// A WebRTC transport uses another pair.
+    IceSelectedTupleChange(TransportTuple),
+    /// ICE came further, or lost all pairs.
+    IceStateChange(IceState),
+    /// DTLS came further, failed or was ended by the peer.
+    DtlsStateChange(DtlsState),
+    /// The SCTP association came further, failed or was ended by the peer.
+    SctpStateChange(SctpState),
     /// A plain transport learnt where the peer sends RTP from.
     Tuple(TransportTuple),
     /// A plain transport learnt where the peer sends RTCP from.
@@ -78,6 +109,10 @@ pub enum TransportEvent {
     NewProducer(Producer),
     /// A consumer was created.
     NewConsumer(Consumer),
+    /// A data producer was created.
+    NewDataProducer(DataProducer),
+    /// A data consumer was created.
+    NewDataConsumer(DataConsumer),
     /// The last event.
     Closed(CloseReason),
 }
@@ -120,6 +155,50 @@ pub enum ConsumerEvent {
     Trace(Box<Trace>),
     /// An RTP packet for the application (consumers of direct transports).
     Rtp(Bytes),
+    /// The last event.
+    Closed(CloseReason),
+}
+
+/// Events of a [`DataProducer`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum DataProducerEvent {
+    /// The last event.
+    Closed(CloseReason),
+}
+
+/// Events of a [`DataConsumer`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum DataConsumerEvent {
+    /// A message for the application (data consumers of direct transports).
+    Message(DataMessage),
+    /// A message was lost because too much waits already.
+    SctpSendBufferFull,
+    /// What waits in the association, in bytes, fell to the threshold.
+    BufferedAmountLow(u32),
+    /// The last event.
+    Closed(CloseReason),
+}
+
+/// Events of observers.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum RtpObserverEvent {
+    /// The loudest producers of the interval, loudest first (audio level observers).
+    Volumes(Vec<Volume>),
+    /// Nobody was loud enough, after somebody had been (audio level observers).
+    Silence,
+    /// Another producer is the dominant speaker (active speaker observers).
+    DominantSpeaker(Producer),
+    /// It was paused.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// It observes a producer.
+    ProducerAdded(Producer),
+    /// It observes a producer no more.
+    ProducerRemoved(Producer),
     /// The last event.
     Closed(CloseReason),
 }

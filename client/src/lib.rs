@@ -1,12 +1,19 @@
 //! Drives a Sluice worker: starts its process and mirrors what lives in it.
 //!
 //! ```text
-//! Worker                a process, with two channels to it
-//! └─ Router             a room; knows which codecs may be forwarded in it
-//!    ├─ PlainTransport  RTP over UDP
-//!    └─ DirectTransport packets to and from this process
-//!       ├─ Producer     media coming in
-//!       └─ Consumer     media going out, of one producer of the same router
+//! Worker                   a process, with two channels to it
+//! ├─ WebRtcServer          sockets that WebRTC transports share
+//! └─ Router                a room; knows which codecs may be forwarded in it
+//!    ├─ WebRtcTransport    a browser
+//!    ├─ PlainTransport     RTP over UDP
+//!    ├─ PipeTransport      another router
+//!    ├─ DirectTransport    packets to and from this process
+//!    │  ├─ Producer        media coming in
+//!    │  ├─ Consumer        media going out, of one producer of the same router
+//!    │  ├─ DataProducer    messages coming in
+//!    │  └─ DataConsumer    messages going out, of one data producer of the same router
+//!    ├─ AudioLevelObserver tells who is loudest
+//!    └─ ActiveSpeakerObserver tells who speaks
 //! ```
 //!
 //! Handles are cheap to clone. Parents keep their children alive and close them when they are closed themselves; nothing
@@ -36,44 +43,70 @@
 mod app_data;
 mod channel;
 mod consumer;
+mod data;
 mod error;
 pub mod events;
+mod hooks;
+mod observers;
 pub mod ortc;
+mod pipe;
 mod process;
 mod producer;
 mod router;
 mod rtp_capabilities;
 mod sync;
 mod transport;
+mod webrtc_server;
 mod worker;
 
-pub use channel_proto::command::{LogLevel, UpdateSettings};
-pub use channel_proto::event::{ProducerScore, Trace, VideoOrientation};
+#[cfg(test)]
+mod tests;
+
+pub use channel_proto::command::{DataType, LogLevel, UpdateSettings};
+pub use channel_proto::event::{
+    BandwidthInfo, BweType, PacketInfo, ProducerScore, Trace, TraceDirection, TraceInfo, VideoOrientation,
+};
 pub use channel_proto::reply::{
-    ConsumerDump, ConsumerScore, ProducerDump, ResourceUsage, RouterDump, RtpStreamStats, TransportDump,
-    TransportStats, WorkerDump,
+    BoundAddress, ConsumerDump, ConsumerScore, DataConsumerDump, DataConsumerStats, DataProducerDump,
+    DataProducerStats, ProducerDump, ResourceUsage, RouterDump, RtpStreamStats, TransportDump, TransportKindDump,
+    TransportStats, WebRtcServerDump, WorkerDump,
 };
 pub use channel_proto::rtp_parameters::{
     ConsumerLayers, ConsumerType, MediaKind, ParameterValue, ProducerType, RtcpFeedback, RtcpParameters,
     RtpCodecParameters, RtpEncodingParameters, RtpHeaderExtensionParameters, RtpParameters, RtxParameters,
 };
 pub use channel_proto::srtp_parameters::{SrtpCryptoSuite, SrtpParameters};
-pub use channel_proto::transport_parameters::{ListenIp, Protocol, TransportTuple};
+pub use channel_proto::transport_parameters::{
+    DtlsFingerprint, DtlsParameters, DtlsRole, DtlsState, FingerprintAlgorithm, IceCandidate, IceCandidateTcpType,
+    IceCandidateType, IceParameters, IceRole, IceState, ListenInfo, ListenIp, NumSctpStreams, Protocol, SctpParameters,
+    SctpState, SctpStreamParameters, TransportTuple,
+};
 
 pub use app_data::AppData;
 pub use consumer::{Consumer, ConsumerOptions};
+pub use data::{DataConsumer, DataConsumerOptions, DataMessage, DataProducer, DataProducerOptions};
 pub use error::{Error, ErrorKind, Exit, Result};
-pub use events::{CloseReason, ConsumerEvent, Events, ProducerEvent, RouterEvent, TransportEvent, WorkerEvent};
+pub use events::{
+    CloseReason, ConsumerEvent, DataConsumerEvent, DataProducerEvent, Events, ProducerEvent, RouterEvent,
+    RtpObserverEvent, TransportEvent, WebRtcServerEvent, WorkerEvent,
+};
+pub use observers::{
+    ActiveSpeakerObserver, ActiveSpeakerObserverOptions, AnyRtpObserver, AudioLevelObserver, AudioLevelObserverOptions,
+    RtpObserver, Volume,
+};
 pub use ortc::{parse_scalability_mode, supported_rtp_capabilities};
+pub use pipe::{PipeToRouterOptions, PipedDataProducer, PipedProducer};
 pub use producer::{Producer, ProducerOptions};
 pub use router::{Router, RouterOptions};
 pub use rtp_capabilities::{
     Parameter, RtpCapabilities, RtpCodecCapability, RtpHeaderExtension, RtpHeaderExtensionDirection,
 };
 pub use transport::{
-    AnyTransport, DirectTransport, DirectTransportOptions, PlainConnectOptions, PlainTransport, PlainTransportOptions,
-    Transport,
+    AnyTransport, DirectTransport, DirectTransportOptions, PipeConnectOptions, PipeTransport, PipeTransportOptions,
+    PlainConnectOptions, PlainTransport, PlainTransportOptions, SctpOptions, Transport, WebRtcListen, WebRtcTransport,
+    WebRtcTransportOptions,
 };
+pub use webrtc_server::{WebRtcServer, WebRtcServerOptions};
 pub use worker::{Worker, WorkerSettings};
 
 /// Version of this library.

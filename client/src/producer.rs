@@ -13,6 +13,7 @@ use crate::app_data::AppData;
 use crate::channel::{Link, Message, Reply};
 use crate::error::{Error, Result};
 use crate::events::{CloseReason, Emitter, Events, ProducerEvent};
+use crate::hooks::EndHooks;
 use crate::sync::Lock;
 use crate::transport::Core;
 
@@ -70,6 +71,7 @@ struct Inner {
     parts: Parts,
     link: Link,
     events: Emitter<ProducerEvent>,
+    end: EndHooks,
     state: Lock<State>,
 }
 
@@ -91,6 +93,7 @@ impl Producer {
                 parts,
                 link,
                 events: Emitter::new(),
+                end: EndHooks::new(),
                 state,
             }),
         }
@@ -104,6 +107,24 @@ impl Producer {
                 inner.on_message(message);
             }
         });
+    }
+
+    pub(crate) fn on_end(&self, hook: impl FnOnce() + Send + 'static) {
+        self.inner.end.add(hook);
+    }
+
+    /// Pauses or resumes it without waiting for the worker.
+    pub(crate) fn post_paused(&self, paused: bool) {
+        let command = if paused {
+            Command::ProducerPause
+        } else {
+            Command::ProducerResume
+        };
+        let inner = Arc::clone(&self.inner);
+        let target = self.inner.parts.target.clone();
+        self.inner
+            .link
+            .post_then(target, command, move || inner.set_paused(paused));
     }
 
     /// Its id.
@@ -174,6 +195,7 @@ impl Producer {
             transport.forget_producer(self.id());
         }
         inner.events.close(ProducerEvent::Closed(reason));
+        inner.end.run();
     }
 
     /// The worker's view of it.

@@ -19,7 +19,7 @@ use crate::error::{Error, Exit, Result};
 use crate::events::{CloseReason, Emitter, Events, WorkerEvent};
 use crate::process::{Process, find_binary};
 use crate::sync::Lock;
-use crate::{Router, RouterOptions, new_id, ortc};
+use crate::{Router, RouterOptions, WebRtcServer, WebRtcServerOptions, new_id, ortc};
 
 /// Exit code of a worker that refuses its settings.
 const WRONG_SETTINGS: i32 = 42;
@@ -114,6 +114,7 @@ struct State {
     closed: bool,
     died: bool,
     routers: HashMap<String, Router>,
+    web_rtc_servers: HashMap<String, WebRtcServer>,
 }
 
 impl Worker {
@@ -217,6 +218,11 @@ impl Worker {
         self.inner.state.lock().routers.values().cloned().collect()
     }
 
+    /// The WebRtcServers in it now.
+    pub fn web_rtc_servers(&self) -> Vec<WebRtcServer> {
+        self.inner.state.lock().web_rtc_servers.values().cloned().collect()
+    }
+
     /// What happens to it.
     pub fn events(&self) -> Events<WorkerEvent> {
         self.inner.events.subscribe()
@@ -290,6 +296,32 @@ impl Worker {
         .await
     }
 
+    /// Opens sockets that WebRTC transports of this worker can share.
+    pub async fn create_web_rtc_server(&self, options: WebRtcServerOptions) -> Result<WebRtcServer> {
+        self.check_open()?;
+        let (command, app_data) = options.into_command();
+        let id = new_id();
+        let target = Target {
+            web_rtc_server_id: Some(id.clone()),
+            ..Target::default()
+        };
+        let worker = Arc::clone(&self.inner);
+        let (link, new_id) = (worker.link.clone(), id.clone());
+        link.create(&new_id, target, command, Command::WebRtcServerClose, move |_| {
+            let server = WebRtcServer::new(id, app_data, worker.link.clone(), Arc::downgrade(&worker));
+            {
+                let mut state = worker.state.lock();
+                if state.closed {
+                    return Err(Error::closed("worker"));
+                }
+                state.web_rtc_servers.insert(server.id().to_owned(), server.clone());
+            }
+            worker.events.emit(WorkerEvent::NewWebRtcServer(server.clone()));
+            Ok(server)
+        })
+        .await
+    }
+
     fn check_open(&self) -> Result<()> {
         if self.is_closed() {
             Err(Error::closed("worker"))
@@ -311,20 +343,30 @@ impl Worker {
 impl WorkerInner {
     /// Closes everything; because the process has ended by itself, or by our will.
     fn end(&self, died: Option<Exit>) {
-        let routers = {
+        let (routers, servers) = {
             let mut state = self.state.lock();
             if std::mem::replace(&mut state.closed, true) {
                 return;
             }
             state.died = died.is_some();
-            std::mem::take(&mut state.routers)
+            (
+                std::mem::take(&mut state.routers),
+                std::mem::take(&mut state.web_rtc_servers),
+            )
         };
         self.stop.notify_one();
         self.link.close();
         routers
             .into_values()
             .for_each(|router| router.end(CloseReason::WorkerClosed));
+        servers
+            .into_values()
+            .for_each(|server| server.end(CloseReason::WorkerClosed));
         self.events.close(died.map_or(WorkerEvent::Closed, WorkerEvent::Died));
+    }
+
+    pub(crate) fn forget_web_rtc_server(&self, id: &str) {
+        self.state.lock().web_rtc_servers.remove(id);
     }
 
     pub(crate) fn forget_router(&self, id: &str) {

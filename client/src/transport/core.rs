@@ -4,18 +4,24 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use channel_proto::command::{Command, Consume, Produce, Target};
-use channel_proto::event::{PayloadEvent, RemoteRtcpTuple, RemoteTuple};
-use channel_proto::reply::{Consumed, Produced};
+use channel_proto::event::{PayloadEvent, RemoteRtcpTuple, RemoteTuple, SctpStateChange};
+use channel_proto::reply::{Consumed, ConsumerScore, Produced, SctpDump};
 use channel_proto::rtp_parameters::{ConsumerType, ProducerType, RtpEncodingParameters};
+use channel_proto::transport_parameters::{SctpParameters, SctpState};
 
+use super::pipe::PipeState;
 use super::plain::PlainState;
+use super::sctp::StreamIds;
+use super::webrtc::WebRtcState;
 use crate::app_data::AppData;
 use crate::channel::{Link, Message, Reply};
 use crate::error::{Error, Result};
 use crate::events::{CloseReason, Emitter, TransportEvent};
-use crate::router::{RouterInner, TransportParts};
+use crate::hooks::EndHooks;
+use crate::router::{Parts, RouterInner};
 use crate::sync::Lock;
 use crate::{Consumer, ConsumerOptions, Producer, ProducerOptions, consumer, new_id, ortc, producer};
+use crate::{DataConsumer, DataProducer};
 
 /// MIDs are counted up to here.
 const MIDS: u32 = 100_000_000;
@@ -28,11 +34,17 @@ pub struct Core {
     pub(crate) app_data: AppData,
     pub(crate) events: Emitter<TransportEvent>,
     pub(crate) kind: Kind,
+    pub(crate) sctp_parameters: Option<SctpParameters>,
+    /// Largest data message in bytes.
+    pub(crate) max_message_size: u64,
+    end: EndHooks,
     router: Weak<RouterInner>,
     state: Lock<State>,
 }
 
 pub(crate) enum Kind {
+    WebRtc(Arc<Lock<WebRtcState>>),
+    Pipe(Arc<Lock<PipeState>>),
     Plain(Arc<Lock<PlainState>>),
     Direct,
 }
@@ -42,19 +54,35 @@ struct State {
     closed: bool,
     producers: HashMap<String, Producer>,
     consumers: HashMap<String, Consumer>,
+    data_producers: HashMap<String, DataProducer>,
+    data_consumers: HashMap<String, DataConsumer>,
+    sctp_state: Option<SctpState>,
+    stream_ids: StreamIds,
     /// All producers of a transport share the CNAME of the first.
     cname: Option<String>,
     next_mid: u32,
 }
 
 impl Core {
-    pub(crate) fn new(parts: TransportParts, kind: Kind, app_data: AppData) -> Arc<Self> {
-        let TransportParts {
+    pub(crate) fn new(
+        parts: Parts,
+        kind: Kind,
+        sctp: Option<SctpDump>,
+        max_message_size: u64,
+        app_data: AppData,
+    ) -> Arc<Self> {
+        let Parts {
             id,
             target,
             link,
             router,
         } = parts;
+        let sctp_parameters = sctp.as_ref().map(|sctp| sctp.sctp_parameters);
+        let state = State {
+            sctp_state: sctp.map(|sctp| sctp.sctp_state),
+            stream_ids: StreamIds::new(sctp_parameters.map_or(0, |parameters| parameters.mis)),
+            ..State::default()
+        };
         Arc::new(Self {
             id,
             target,
@@ -62,8 +90,11 @@ impl Core {
             app_data,
             events: Emitter::new(),
             kind,
+            sctp_parameters,
+            max_message_size,
+            end: EndHooks::new(),
             router,
-            state: Lock::default(),
+            state: Lock::new(state),
         })
     }
 
@@ -97,6 +128,23 @@ impl Core {
         self.state.lock().consumers.values().cloned().collect()
     }
 
+    pub(crate) fn data_producers(&self) -> Vec<DataProducer> {
+        self.state.lock().data_producers.values().cloned().collect()
+    }
+
+    pub(crate) fn data_consumers(&self) -> Vec<DataConsumer> {
+        self.state.lock().data_consumers.values().cloned().collect()
+    }
+
+    pub(crate) fn sctp_state(&self) -> Option<SctpState> {
+        self.state.lock().sctp_state
+    }
+
+    /// Does something when it ends; at once if it has ended.
+    pub(crate) fn on_end(&self, hook: impl FnOnce() + Send + 'static) {
+        self.end.add(hook);
+    }
+
     pub(crate) async fn request<T: Send + 'static>(
         &self,
         command: Command,
@@ -111,40 +159,48 @@ impl Core {
             Kind::Direct => Err(Error::Unsupported(
                 "direct transports have no bitrate to limit".to_owned(),
             )),
-            Kind::Plain(_) => self.request(command, |_| Ok(())).await,
+            _ => self.request(command, |_| Ok(())).await,
         }
     }
 
     pub(crate) fn end(&self, reason: CloseReason) {
-        let (producers, consumers) = {
+        let (producers, consumers, data_producers, data_consumers) = {
             let mut state = self.state.lock();
             if std::mem::replace(&mut state.closed, true) {
                 return;
             }
+            state.sctp_state = state.sctp_state.map(|_| SctpState::Closed);
             (
                 std::mem::take(&mut state.producers),
                 std::mem::take(&mut state.consumers),
+                std::mem::take(&mut state.data_producers),
+                std::mem::take(&mut state.data_consumers),
             )
         };
+        if let Kind::WebRtc(web_rtc) = &self.kind {
+            web_rtc.lock().close();
+        }
         self.link.unsubscribe(&self.id);
         // None of them may take what the worker is about to tell for an end of its own.
         producers
             .keys()
             .chain(consumers.keys())
+            .chain(data_producers.keys())
+            .chain(data_consumers.keys())
             .for_each(|id| self.link.unsubscribe(id));
         if reason == CloseReason::Requested {
             self.link.post(self.target.clone(), Command::TransportClose);
         }
-        producers
-            .into_values()
-            .for_each(|producer| producer.end(CloseReason::TransportClosed));
-        consumers
-            .into_values()
-            .for_each(|consumer| consumer.end(CloseReason::TransportClosed));
+        let gone = CloseReason::TransportClosed;
+        producers.into_values().for_each(|producer| producer.end(gone));
+        consumers.into_values().for_each(|consumer| consumer.end(gone));
+        data_producers.into_values().for_each(|producer| producer.end(gone));
+        data_consumers.into_values().for_each(|consumer| consumer.end(gone));
         if let Some(router) = self.router.upgrade() {
             router.forget_transport(&self.id);
         }
         self.events.close(TransportEvent::Closed(reason));
+        self.end.run();
     }
 
     pub(crate) fn forget_producer(&self, id: &str) {
@@ -158,7 +214,53 @@ impl Core {
         self.state.lock().consumers.remove(id);
     }
 
-    fn router(&self) -> Result<Arc<RouterInner>> {
+    pub(crate) fn has_data_producer(&self, id: &str) -> bool {
+        self.state.lock().data_producers.contains_key(id)
+    }
+
+    pub(crate) fn add_data_producer(&self, producer: &DataProducer, router: &RouterInner) -> Result<()> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(Error::closed("transport"));
+        }
+        state.data_producers.insert(producer.id().to_owned(), producer.clone());
+        router.add_data_producer(producer);
+        Ok(())
+    }
+
+    pub(crate) fn forget_data_producer(&self, id: &str) {
+        self.state.lock().data_producers.remove(id);
+        if let Some(router) = self.router.upgrade() {
+            router.forget_data_producer(id);
+        }
+    }
+
+    pub(crate) fn add_data_consumer(&self, consumer: &DataConsumer) -> Result<()> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(Error::closed("transport"));
+        }
+        state.data_consumers.insert(consumer.id().to_owned(), consumer.clone());
+        Ok(())
+    }
+
+    pub(crate) fn forget_data_consumer(&self, id: &str) {
+        let mut state = self.state.lock();
+        let consumer = state.data_consumers.remove(id);
+        if let Some(stream) = consumer.and_then(|consumer| consumer.sctp_stream_parameters()) {
+            state.stream_ids.give_back(stream.stream_id);
+        }
+    }
+
+    pub(crate) fn take_stream(&self) -> Result<u16> {
+        self.state.lock().stream_ids.take()
+    }
+
+    pub(crate) fn give_back_stream(&self, id: u16) {
+        self.state.lock().stream_ids.give_back(id);
+    }
+
+    pub(crate) fn router(&self) -> Result<Arc<RouterInner>> {
         self.check_open()?;
         self.router.upgrade().ok_or_else(|| Error::closed("router"))
     }
@@ -189,7 +291,9 @@ impl Core {
         if parameters.encodings.is_empty() {
             parameters.encodings.push(RtpEncodingParameters::default());
         }
-        if let Some(rtcp) = &mut parameters.rtcp {
+        if let Some(rtcp) = &mut parameters.rtcp
+            && !matches!(core.kind, Kind::Pipe(_))
+        {
             rtcp.cname = Some(core.cname(rtcp.cname.take()));
         }
         let count = parameters.encodings.len();
@@ -257,8 +361,16 @@ impl Core {
             id: producer_id.clone(),
         })?;
         let consumable = producer.consumable_rtp_parameters();
+        let between_routers = match &core.kind {
+            Kind::Pipe(state) => Some(state.lock().rtx),
+            _ => None,
+        };
+        let pipe = pipe || between_routers.is_some();
         let ssrcs = core.draw_consumer_ssrcs(if pipe { consumable.encodings.len() } else { 1 });
-        let mut parameters = ortc::consumer_parameters(consumable, &rtp_capabilities, pipe, ssrcs)?;
+        let mut parameters = match between_routers {
+            Some(rtx) => ortc::pipe_consumer_parameters(consumable, rtx, ssrcs),
+            None => ortc::consumer_parameters(consumable, &rtp_capabilities, pipe, ssrcs)?,
+        };
         if !pipe {
             parameters.mid = Some(mid.filter(|mid| !mid.is_empty()).unwrap_or_else(|| core.next_mid()));
         }
@@ -290,9 +402,17 @@ impl Core {
             let Consumed {
                 paused,
                 producer_paused,
-                score,
+                mut score,
                 preferred_layers,
             } = reply.parse()?;
+            if between_routers.is_some() {
+                // Nothing is reported about a pipe: it counts as perfect.
+                score = ConsumerScore {
+                    score: 10,
+                    producer_score: 10,
+                    producer_scores: Vec::new(),
+                };
+            }
             let parts = consumer::Parts {
                 id,
                 producer_id,
@@ -389,6 +509,16 @@ impl Core {
                 if let Some(RemoteRtcpTuple { rtcp_tuple }) = event.data() {
                     plain.lock().rtcp_tuple = Some(rtcp_tuple.clone());
                     self.events.emit(TransportEvent::RtcpTuple(rtcp_tuple));
+                }
+            }
+            (name, Kind::WebRtc(web_rtc)) if WebRtcState::knows(name) => {
+                let told = web_rtc.lock().on_event(&event);
+                told.into_iter().for_each(|told| self.events.emit(told));
+            }
+            ("sctpstatechange", _) => {
+                if let Some(SctpStateChange { sctp_state }) = event.data() {
+                    self.state.lock().sctp_state = Some(sctp_state);
+                    self.events.emit(TransportEvent::SctpStateChange(sctp_state));
                 }
             }
             ("trace", _) => event

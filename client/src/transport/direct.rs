@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use channel_proto::command::{Command, CreateDirectTransport, PayloadCommand};
+use channel_proto::reply::TransportDump;
 
 use super::core::{Core, Kind};
 use super::{Transport, sealed};
 use crate::app_data::AppData;
+use crate::channel::Reply;
 use crate::error::Result;
-use crate::router::TransportParts;
+use crate::router::Parts;
 
 /// What a direct transport is created with.
 #[derive(Debug, Clone)]
@@ -50,10 +52,11 @@ pub struct DirectTransport {
 }
 
 impl DirectTransport {
-    pub(crate) fn new(parts: TransportParts, app_data: AppData) -> Self {
-        Self {
-            core: Core::new(parts, Kind::Direct, app_data),
-        }
+    pub(crate) fn from_reply(reply: &Reply, parts: Parts, app_data: AppData) -> Result<Self> {
+        let dump: TransportDump = reply.parse()?;
+        Ok(Self {
+            core: Core::new(parts, Kind::Direct, None, dump.max_message_size, app_data),
+        })
     }
 
     /// Puts an RTCP packet in, as if it had been received. Waits if the worker does not keep up.

@@ -1,16 +1,25 @@
 //! Ways into and out of a router.
 
 mod core;
+mod data;
 mod direct;
+mod pipe;
 mod plain;
+mod sctp;
+mod webrtc;
 
 use std::sync::Arc;
 
 use channel_proto::command::{Command, MaxBitrate, TraceEventTypes};
 use channel_proto::reply::{TransportDump, TransportStats};
+use channel_proto::transport_parameters::{SctpParameters, SctpState};
 
 pub use direct::{DirectTransport, DirectTransportOptions};
+pub use pipe::{PipeConnectOptions, PipeTransport, PipeTransportOptions};
 pub use plain::{PlainConnectOptions, PlainTransport, PlainTransportOptions};
+
+pub use sctp::SctpOptions;
+pub use webrtc::{WebRtcListen, WebRtcTransport, WebRtcTransportOptions};
 
 pub(crate) use self::core::Core;
 
@@ -18,6 +27,7 @@ use crate::app_data::AppData;
 use crate::error::Result;
 use crate::events::{Events, TransportEvent};
 use crate::{Consumer, ConsumerOptions, Producer, ProducerOptions};
+use crate::{DataConsumer, DataConsumerOptions, DataProducer, DataProducerOptions};
 
 mod sealed {
     pub trait HasCore {
@@ -55,6 +65,26 @@ pub trait Transport: sealed::HasCore + Sync {
     /// The consumers on it now.
     fn consumers(&self) -> Vec<Consumer> {
         self.core().consumers()
+    }
+
+    /// The data producers on it now.
+    fn data_producers(&self) -> Vec<DataProducer> {
+        self.core().data_producers()
+    }
+
+    /// The data consumers on it now.
+    fn data_consumers(&self) -> Vec<DataConsumer> {
+        self.core().data_consumers()
+    }
+
+    /// SCTP parameters for the peer, with SCTP.
+    fn sctp_parameters(&self) -> Option<SctpParameters> {
+        self.core().sctp_parameters
+    }
+
+    /// How far the SCTP association has come, with SCTP.
+    fn sctp_state(&self) -> Option<SctpState> {
+        self.core().sctp_state()
     }
 
     /// Closes it with all that it holds.
@@ -98,9 +128,20 @@ pub trait Transport: sealed::HasCore + Sync {
         Core::produce(self.core(), options)
     }
 
-    /// Sends media of a producer to the peer.
+    /// Sends media of a producer to the peer. On a pipe transport, all its streams and whatever the other end can do:
+    /// see [`ConsumerOptions::for_pipe`].
     fn consume(&self, options: ConsumerOptions) -> impl Future<Output = Result<Consumer>> + Send {
         Core::consume(self.core(), options)
+    }
+
+    /// Announces data that the peer sends, or this process on a direct transport.
+    fn produce_data(&self, options: DataProducerOptions) -> impl Future<Output = Result<DataProducer>> + Send {
+        Core::produce_data(self.core(), options)
+    }
+
+    /// Sends data of a data producer to the peer, or to this process on a direct transport.
+    fn consume_data(&self, options: DataConsumerOptions) -> impl Future<Output = Result<DataConsumer>> + Send {
+        Core::consume_data(self.core(), options)
     }
 }
 
@@ -108,8 +149,12 @@ pub trait Transport: sealed::HasCore + Sync {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum AnyTransport {
+    /// ICE, DTLS and SRTP.
+    WebRtc(WebRtcTransport),
     /// RTP over UDP.
     Plain(PlainTransport),
+    /// RTP between two routers.
+    Pipe(PipeTransport),
     /// Packets to and from this process.
     Direct(DirectTransport),
 }
@@ -117,7 +162,9 @@ pub enum AnyTransport {
 impl sealed::HasCore for AnyTransport {
     fn core(&self) -> &Arc<Core> {
         match self {
+            Self::WebRtc(transport) => transport.core(),
             Self::Plain(transport) => transport.core(),
+            Self::Pipe(transport) => transport.core(),
             Self::Direct(transport) => transport.core(),
         }
     }
@@ -128,6 +175,18 @@ impl Transport for AnyTransport {}
 impl AnyTransport {
     pub(crate) fn core(&self) -> &Arc<Core> {
         sealed::HasCore::core(self)
+    }
+}
+
+impl From<WebRtcTransport> for AnyTransport {
+    fn from(transport: WebRtcTransport) -> Self {
+        Self::WebRtc(transport)
+    }
+}
+
+impl From<PipeTransport> for AnyTransport {
+    fn from(transport: PipeTransport) -> Self {
+        Self::Pipe(transport)
     }
 }
 

@@ -10,11 +10,12 @@ use channel_proto::srtp_parameters::{SrtpCryptoSuite, SrtpParameters};
 use channel_proto::transport_parameters::{ListenIp, TransportTuple};
 
 use super::core::{Core, Kind};
+use super::sctp::SctpOptions;
 use super::{Transport, sealed};
 use crate::app_data::AppData;
 use crate::channel::Reply;
 use crate::error::Result;
-use crate::router::TransportParts;
+use crate::router::Parts;
 use crate::sync::Lock;
 
 /// What a plain transport is created with.
@@ -30,6 +31,8 @@ pub struct PlainTransportOptions {
     pub comedia: bool,
     /// The suite of SRTP, if it is to be used.
     pub srtp_crypto_suite: Option<SrtpCryptoSuite>,
+    /// SCTP, if data is to be sent or received.
+    pub sctp: Option<SctpOptions>,
     /// Data of the application.
     pub app_data: AppData,
 }
@@ -46,6 +49,7 @@ impl PlainTransportOptions {
             rtcp_mux: true,
             comedia: false,
             srtp_crypto_suite: None,
+            sctp: None,
             app_data: AppData::default(),
         }
     }
@@ -58,7 +62,10 @@ impl PlainTransportOptions {
             comedia: self.comedia,
             enable_srtp: self.srtp_crypto_suite.is_some(),
             srtp_crypto_suite: self.srtp_crypto_suite,
-            options: TransportOptions::default(),
+            options: TransportOptions {
+                initial_available_outgoing_bitrate: None,
+                sctp: self.sctp.map(|sctp| sctp.into_wire(false)),
+            },
         }));
         (command, self.app_data)
     }
@@ -95,8 +102,9 @@ pub(crate) struct PlainState {
 }
 
 impl PlainTransport {
-    pub(crate) fn from_reply(reply: &Reply, parts: TransportParts, app_data: AppData) -> Result<Self> {
-        let dump: TransportDump = reply.parse()?;
+    pub(crate) fn from_reply(reply: &Reply, parts: Parts, app_data: AppData) -> Result<Self> {
+        let mut dump: TransportDump = reply.parse()?;
+        let sctp = dump.sctp.take();
         let TransportKindDump::Plain {
             rtcp_mux,
             comedia,
@@ -115,8 +123,9 @@ impl PlainTransport {
             srtp_parameters,
         };
         let state = Arc::new(Lock::new(state));
+        let kind = Kind::Plain(Arc::clone(&state));
         Ok(Self {
-            core: Core::new(parts, Kind::Plain(Arc::clone(&state)), app_data),
+            core: Core::new(parts, kind, sctp, dump.max_message_size, app_data),
             state,
         })
     }
@@ -169,7 +178,6 @@ impl PlainTransport {
                     tuple,
                     rtcp_tuple,
                     srtp_parameters,
-                    ..
                 } = reply.parse_optional()?.unwrap_or_default();
                 let mut state = state.lock();
                 if let Some(tuple) = tuple {

@@ -3,4 +3,5 @@
 mod common;
 mod media;
 mod transports;
+mod web_rtc;
 mod worker;

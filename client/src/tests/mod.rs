@@ -1,0 +1,1 @@
+//! Objects against a worker that is played by the test.
