@@ -2,6 +2,7 @@
 
 mod common;
 mod media;
+mod pipes;
 mod transports;
 mod web_rtc;
 mod worker;

@@ -236,10 +236,16 @@ async fn options_of_consumers() {
     assert_eq!(consumer.rtp_parameters().mid.as_deref(), Some("custom"));
     assert!(consumer.rtp_parameters().encodings[0].rtx.is_some());
 
-    // This version of the worker has no consumers of that type: it says so, and nothing is left of the attempt.
+    // With all streams it is of another type, and has no MID.
     let piped = room.transport.consume(ConsumerOptions { pipe: true, ..options }).await;
-    assert_eq!(piped.unwrap_err().kind(), ErrorKind::Other);
-    assert_eq!(room.transport.consumers().len(), 1);
+    let piped = piped.unwrap();
+    assert_eq!(
+        (piped.consumer_type(), piped.rtp_parameters().mid.as_ref()),
+        (ConsumerType::Pipe, None)
+    );
+    assert_eq!(piped.score().producer_score, 10);
+    assert_eq!(piped.dump().await.unwrap().rtp_streams.unwrap().len(), 1);
+    assert_eq!(room.transport.consumers().len(), 2);
 }
 
 #[tokio::test]
