@@ -4,6 +4,7 @@
 
 pub mod compare;
 pub mod deviations;
+pub mod dtls_peer;
 pub mod frame;
 pub mod normalise;
 pub mod packets;

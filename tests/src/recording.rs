@@ -60,8 +60,6 @@ pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 pub enum Unreplayable {
     /// Packets were sent in a rhythm that the file describes in words only.
     Rhythm,
-    /// The other side was a program that speaks DTLS.
-    DtlsPeer,
     /// A step that this harness does not know.
     UnknownStep,
 }
@@ -125,7 +123,7 @@ impl Recording {
 
     /// The first line that cannot be replayed.
     pub fn stop(&self) -> Option<Stop> {
-        const KNOWN: [&str; 19] = [
+        const KNOWN: [&str; 21] = [
             "scenario",
             "note",
             "spawn",
@@ -140,6 +138,8 @@ impl Recording {
             "tcp-connect",
             "tcp-send",
             "tcp-close",
+            "dtls-peer",
+            "dtls-peer-close",
             "signal",
             "close-fd",
             "wait",
@@ -149,7 +149,6 @@ impl Recording {
         self.lines.iter().find_map(|line| {
             let reason = match line.step() {
                 "repeat" => Unreplayable::Rhythm,
-                "dtls-peer" | "dtls-peer-close" => Unreplayable::DtlsPeer,
                 step if is_output(step) || KNOWN.contains(&step) => return None,
                 _ => Unreplayable::UnknownStep,
             };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use crate::dtls_peer::{DtlsPeer, Keys};
 use crate::packets::{Hint, describe, is_asynchronous};
 use crate::recording::text;
 use crate::srtp::Decryptor;
@@ -29,6 +30,10 @@ pub(crate) struct State {
     /// Texts that are replaced in output.
     pub scrubs: Vec<(String, String)>,
     decryptors: HashMap<(String, String), Decryptor>,
+    /// DTLS of peers that have it.
+    pub dtls: HashMap<String, DtlsPeer>,
+    /// What their handshakes agreed on.
+    pub keys: HashMap<String, Keys>,
 }
 
 /// What is known of one process.
@@ -240,13 +245,24 @@ impl State {
                 let _ = socket.send_to(packet, ("127.0.0.1", port));
             }
         }
+        if let (Some(dtls), Some(20..64)) = (self.dtls.get(peer), packet.first()) {
+            dtls.receive(packet);
+            // Alerts alone were recorded.
+            if packet.first() != Some(&21) {
+                return;
+            }
+        }
         let sender = self.sender(port);
         let from = sender.as_ref().map_or("unknown", |(name, _)| name).to_owned();
         let mut line = json!({ "step": "udp-recv", "at": peer, "from": from, "hex": hex::encode(packet) });
-        let keys = sender
-            .map(|(_, transport)| transport["srtpParameters"].clone())
-            .unwrap_or_default();
         let mut description = describe(packet, Hint::Unknown);
+        let keys = match self.keys.get(peer) {
+            Some(_) if description.contains_key("dtls") => Value::Null,
+            Some(keys) => json!({ "cryptoSuite": keys.suite, "keyBase64": keys.remote }),
+            None => sender
+                .map(|(_, transport)| transport["srtpParameters"].clone())
+                .unwrap_or_default(),
+        };
         if let (Some(suite), Some(key)) = (keys["cryptoSuite"].as_str(), keys["keyBase64"].as_str()) {
             let slot = (peer.to_owned(), key.to_owned());
             if !self.decryptors.contains_key(&slot)

@@ -66,7 +66,7 @@ recordings! {
     r47_sctp_failure "47-sctp-failure";
     r48_srtp "48-srtp";
     r49_bandwidth "49-bandwidth" stops at 15: Rhythm;
-    r50_webrtc_dtls "50-webrtc-dtls" stops at 15: DtlsPeer;
+    r50_webrtc_dtls "50-webrtc-dtls";
     r51_late_consumers "51-late-consumers";
     r52_rid_demux "52-rid-demux";
     r60_node_client "60-node-client";

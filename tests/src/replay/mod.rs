@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::thread::sleep;
@@ -13,15 +14,18 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::deviations::{Deviations, kind};
+use crate::dtls_peer::DtlsPeer;
 use crate::frame::{Deframer, MAX_FRAME, encode};
 use crate::normalise::Masks;
 use crate::peers::{TcpPeer, UdpPeer};
 use crate::recording::{Line, Recording, is_output, text};
 use crate::sequence::{FirstNumbers, translate_feedback};
 use crate::session::{Process, Session, State};
+use crate::srtp::Encryptor;
 use crate::stun::Credentials;
 use crate::worker_process::{Event, Options, WorkerProcess, binary};
 
+mod dtls;
 mod sockets;
 
 /// Ids of the requests that close a window.
@@ -78,6 +82,11 @@ struct Replay<'a> {
     credentials: HashMap<String, (Credentials, Credentials)>,
     recorded_numbers: FirstNumbers,
     replayed_numbers: FirstNumbers,
+    /// Where sockets have sent to last.
+    destinations: HashMap<String, SocketAddr>,
+    /// A peer that starts its handshake once the next request is answered.
+    pending_dtls: Option<Value>,
+    encryptors: HashMap<String, Encryptor>,
 }
 
 impl<'a> Replay<'a> {
@@ -122,6 +131,9 @@ impl<'a> Replay<'a> {
             credentials: HashMap::new(),
             recorded_numbers: FirstNumbers::default(),
             replayed_numbers: FirstNumbers::default(),
+            destinations: HashMap::new(),
+            pending_dtls: None,
+            encryptors: HashMap::new(),
         })
     }
 
@@ -134,7 +146,17 @@ impl<'a> Replay<'a> {
             "files" => return self.files(value),
             "spawn" => self.spawn(value)?,
             "udp-open" => return self.udp_open(value),
-            "request" => self.request(value)?,
+            "request" => {
+                self.request(value)?;
+                if let Some(peer) = self.pending_dtls.take() {
+                    self.dtls_start(&peer)?;
+                }
+            }
+            "dtls-peer" => return self.dtls_peer(line),
+            "dtls-peer-close" => {
+                self.session.update(|state| state.dtls.get(text(value, "at")).map(DtlsPeer::close));
+                return Ok(());
+            }
             "channel-frame" => {
                 self.name_methods(value);
                 self.write_channel(value, &encode(text(value, "text").as_bytes()))?;

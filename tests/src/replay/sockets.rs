@@ -84,12 +84,16 @@ impl Replay<'_> {
         // A transport that could not be created is reported as the difference that it is.
         if let Ok(address) = self.address(text(value, "to")) {
             self.udp.get(from).context("no such socket")?.send(&packet, address)?;
+            self.destinations.insert(from.to_owned(), address);
         }
         Ok(())
     }
 
     /// The recorded packet, made anew where it depends on credentials.
-    fn packet(&self, value: &Value) -> anyhow::Result<Vec<u8>> {
+    fn packet(&mut self, value: &Value) -> anyhow::Result<Vec<u8>> {
+        if let Some(protected) = self.protected(value)? {
+            return Ok(protected);
+        }
         let packet = hex::decode(text(value, "hex"))?;
         if value["ephemeral"] != json!(true) {
             return Ok(packet);
