@@ -154,7 +154,8 @@ impl<'a> Replay<'a> {
             }
             "dtls-peer" => return self.dtls_peer(line),
             "dtls-peer-close" => {
-                self.session.update(|state| state.dtls.get(text(value, "at")).map(DtlsPeer::close));
+                self.session
+                    .update(|state| state.dtls.get(text(value, "at")).map(DtlsPeer::close));
                 return Ok(());
             }
             "channel-frame" => {
