@@ -1,84 +1,8 @@
 // The Node client library of version 3.10.0 against the worker named by MEDIASOUP_WORKER_BIN.
 import assert from 'node:assert/strict';
-import dgram from 'node:dgram';
-import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import mediasoup from 'mediasoup';
-
-const LIMIT = 10_000;
-const mediaCodecs = [
-  { kind: 'audio', mimeType: 'audio/opus', clockRate: 48000, channels: 2 },
-  { kind: 'video', mimeType: 'video/VP8', clockRate: 90000 },
-];
-const capabilities = (router) => router.rtpCapabilities;
-const audio = (ssrc = 1111) => ({
-  kind: 'audio',
-  rtpParameters: {
-    mid: 'a',
-    codecs: [{ mimeType: 'audio/opus', payloadType: 111, clockRate: 48000, channels: 2 }],
-    encodings: [{ ssrc }],
-    rtcp: { cname: 'test' },
-  },
-});
-const video = (ssrc = 2222) => ({
-  kind: 'video',
-  rtpParameters: {
-    mid: 'v',
-    codecs: [{
-      mimeType: 'video/VP8', payloadType: 96, clockRate: 90000,
-      rtcpFeedback: [{ type: 'nack' }, { type: 'nack', parameter: 'pli' }],
-    }],
-    encodings: [{ ssrc }],
-    rtcp: { cname: 'test' },
-  },
-});
-
-function rtp({ payloadType = 111, sequence, ssrc = 1111, payload }) {
-  const header = Buffer.alloc(12);
-  header[0] = 0x80;
-  header[1] = payloadType;
-  header.writeUInt16BE(sequence, 2);
-  header.writeUInt32BE(sequence * 960, 4);
-  header.writeUInt32BE(ssrc, 8);
-  return Buffer.concat([header, Buffer.from(payload)]);
-}
-
-// The payload behind the header and its extensions.
-function payloadOf(packet) {
-  let offset = 12 + (packet[0] & 15) * 4;
-  if (packet[0] & 0x10) offset += 4 + packet.readUInt16BE(offset + 2) * 4;
-  return packet.subarray(offset).toString();
-}
-
-async function within(promise, what) {
-  let timer;
-  const limit = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} did not happen`)), LIMIT);
-  });
-  try { return await Promise.race([promise, limit]); } finally { clearTimeout(timer); }
-}
-const event = (emitter, name) => within(once(emitter, name), name);
-
-async function socket() {
-  const opened = dgram.createSocket('udp4');
-  opened.bind(0, '127.0.0.1');
-  await event(opened, 'listening');
-  return opened;
-}
-
-// Sends until a packet with that payload arrives, as UDP may lose some.
-async function sendUntilReceived(send, received, expected) {
-  let sequence = 100;
-  const sending = setInterval(() => send(sequence++), 20);
-  try {
-    await within((async () => {
-      for (;;) {
-        const packet = await received();
-        if (payloadOf(packet) === expected) return;
-      }
-    })(), `arrival of ${expected}`);
-  } finally { clearInterval(sending); }
-}
+import { audio, capabilities, event, mediaCodecs, rtp, sendUntilReceived, socket, video } from './support.mjs';
 
 describe('a worker and a router', () => {
   let worker, router;

@@ -1,4 +1,4 @@
-//! The Node client library drives our worker: `node/foreign_client.test.mjs`.
+//! The Node client library drives our worker: `node/*.test.mjs`.
 
 use std::path::Path;
 use std::process::Command;
@@ -36,6 +36,7 @@ fn the_node_client_finds_what_it_expects() {
         "--test-force-exit",
         "--test-reporter=spec",
         "foreign_client.test.mjs",
+        "foreign_transports.test.mjs",
     ]);
     run(
         node.current_dir(&directory).env("MEDIASOUP_WORKER_BIN", worker),
