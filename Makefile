@@ -10,7 +10,7 @@ help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # Program and Debian package of what running and testing need.
-TOOLS = ffmpeg:ffmpeg ffprobe:ffmpeg openssl:openssl
+TOOLS = ffmpeg:ffmpeg ffprobe:ffmpeg openssl:openssl chromium:chromium firefox-esr:firefox-esr
 
 tools: ## install what running and testing need and is missing (Debian packages)
 	@missing=; for tool in $(TOOLS); do \

@@ -1,0 +1,125 @@
+// Drives browsers through one scenario, given as JSON, and prints what was observed as JSON.
+//
+// { name, screenshots, senders: [{browser, options}], receivers: [{browser, options}], seconds, restartIce, webRtcServer }
+
+import puppeteer from 'puppeteer-core';
+import { mkdirSync } from 'node:fs';
+import { start } from './server.mjs';
+
+const scenario = JSON.parse(process.argv[2]);
+const PROGRAMS = { chrome: '/usr/bin/chromium', firefox: '/usr/bin/firefox-esr' };
+const CHROME = [
+  '--no-sandbox',
+  '--use-fake-device-for-media-stream',
+  '--use-fake-ui-for-media-stream',
+  '--autoplay-policy=no-user-gesture-required',
+  '--disable-features=WebRtcHideLocalIpsWithMdns',
+  '--allow-loopback-in-peer-connection',
+  '--mute-audio',
+];
+const FIREFOX = {
+  'media.navigator.streams.fake': true,
+  'media.navigator.permission.disabled': true,
+  'permissions.default.camera': 1,
+  'permissions.default.microphone': 1,
+  'media.autoplay.default': 0,
+  'media.peerconnection.ice.loopback': true,
+  'media.peerconnection.ice.obfuscate_host_addresses': false,
+  'media.peerconnection.ice.tcp': true,
+  'privacy.resistFingerprinting': false,
+};
+
+const browsers = new Map();
+
+async function page(url, browser, label) {
+  if (!browsers.has(browser)) {
+    browsers.set(
+      browser,
+      await puppeteer.launch({
+        browser,
+        executablePath: PROGRAMS[browser],
+        headless: true,
+        args: browser === 'chrome' ? CHROME : [],
+        extraPrefsFirefox: FIREFOX,
+        protocolTimeout: 120_000,
+      }),
+    );
+  }
+  const page = await browsers.get(browser).newPage();
+  page.on('console', (message) => console.error(`${label}: ${message.text()}`));
+  page.on('pageerror', (error) => console.error(`${label}: ${error}`));
+  await page.goto(url);
+  return page;
+}
+
+const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+/** Looks at a page until what is seen pleases, or for a minute. */
+async function until(page, pleases) {
+  for (let attempt = 0; ; attempt += 1) {
+    const seen = await page.evaluate(() => window.sluice.observe());
+    if (pleases(seen) || attempt === 240) {
+      return seen;
+    }
+    await sleep(250);
+  }
+}
+
+async function main(server) {
+  mkdirSync(scenario.screenshots, { recursive: true });
+  const [senders, receivers, ids] = [[], [], []];
+  for (const [index, { browser, options }] of scenario.senders.entries()) {
+    const sender = await page(server.url, browser, `sender ${index}`);
+    ids.push(...(await sender.evaluate((options) => window.sluice.send(options), options)));
+    senders.push(sender);
+  }
+  for (const [index, { browser, options }] of scenario.receivers.entries()) {
+    const receiver = await page(server.url, browser, `receiver ${index}`);
+    await receiver.evaluate((options, ids) => window.sluice.receive(options, ids), options, ids);
+    receivers.push(receiver);
+  }
+  const flowing = (seen) => seen.framesDecoded > 10 && seen.audioPackets > 10 && seen.bright > 100;
+  const before = [];
+  for (const receiver of receivers) {
+    before.push(await until(receiver, flowing));
+  }
+  if (scenario.restartIce) {
+    for (const page of [...senders, ...receivers]) {
+      await page.evaluate(() => window.sluice.restartIce());
+    }
+    await sleep(3000);
+    for (const [index, receiver] of receivers.entries()) {
+      before[index] = await receiver.evaluate(() => window.sluice.observe());
+    }
+  }
+  await sleep(scenario.seconds * 1000);
+  const observations = [];
+  for (const [index, receiver] of receivers.entries()) {
+    // As long as it takes: the machine may be busy with other things.
+    const enough = (seen) =>
+      seen.framesDecoded >= before[index].framesDecoded + 50 &&
+      seen.audioEnergy > before[index].audioEnergy &&
+      seen.picture !== before[index].picture;
+    const after = await until(receiver, enough);
+    await receiver.screenshot({ path: `${scenario.screenshots}/${scenario.name}-${index}.png` });
+    observations.push({ before: before[index], after });
+  }
+  const sending = [];
+  for (const sender of senders) {
+    sending.push(await sender.evaluate(() => window.sluice.observe()));
+  }
+  return { receivers: observations, senders: sending, transports: await server.transports() };
+}
+
+const server = await start({ webRtcServer: scenario.webRtcServer });
+let workerLives = false;
+try {
+  const seen = await main(server);
+  workerLives = server.close();
+  console.log(JSON.stringify({ ...seen, workerLives }));
+} finally {
+  server.close();
+  for (const browser of browsers.values()) {
+    await browser.close();
+  }
+}

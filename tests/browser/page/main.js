@@ -1,0 +1,127 @@
+// What a browser does in a test: sends camera and microphone, or plays what somebody else sends. The driver calls
+// window.sluice.* and looks at what comes out.
+
+import { Device } from 'mediasoup-client';
+
+/** Asks the test server. */
+async function ask(method, data = {}) {
+  console.log(method);
+  const answer = await fetch(`/rpc/${method}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(data),
+  });
+  if (!answer.ok) {
+    throw new Error(`${method}: ${await answer.text()}`);
+  }
+  return answer.json();
+}
+
+let device;
+let transport;
+const consumers = [];
+const producers = [];
+
+async function open(direction, options) {
+  device = new Device();
+  await device.load({ routerRtpCapabilities: await ask('capabilities') });
+  const parameters = await ask('createTransport', options);
+  transport = direction === 'send' ? device.createSendTransport(parameters) : device.createRecvTransport(parameters);
+  transport.on('connect', ({ dtlsParameters }, done, failed) => {
+    ask('connect', { transportId: transport.id, dtlsParameters }).then(done, failed);
+  });
+  transport.on('produce', ({ kind, rtpParameters }, done, failed) => {
+    ask('produce', { transportId: transport.id, kind, rtpParameters }).then(done, failed);
+  });
+}
+
+/** The fake camera moves by itself where the browser has one; elsewhere a canvas does. */
+async function capture() {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 480 } });
+  return stream.getTracks();
+}
+
+window.sluice = {
+  /** Sends a camera and a microphone; returns the ids of the producers. */
+  async send(options) {
+    document.getElementById('role').textContent = `sending (${navigator.userAgent})`;
+    await open('send', options);
+    for (const track of await capture()) {
+      producers.push(await transport.produce({ track, stopTracks: false }));
+      if (track.kind === 'video') {
+        document.getElementById('video').srcObject = new MediaStream([track]);
+      }
+    }
+    return producers.map((producer) => producer.id);
+  },
+
+  /** Plays these producers. */
+  async receive(options, producerIds) {
+    document.getElementById('role').textContent = `receiving (${navigator.userAgent})`;
+    await open('receive', options);
+    const stream = new MediaStream();
+    for (const producerId of producerIds) {
+      const rtpCapabilities = device.rtpCapabilities;
+      const consumer = await transport.consume(
+        await ask('consume', { transportId: transport.id, producerId, rtpCapabilities }),
+      );
+      consumers.push(consumer);
+      stream.addTrack(consumer.track);
+      await ask('resume', { consumerId: consumer.id });
+    }
+    const video = document.getElementById('video');
+    video.srcObject = stream;
+    // Energy is measured when audio is played.
+    video.muted = false;
+    await video.play();
+  },
+
+  /** Restarts ICE. */
+  async restartIce() {
+    const { iceParameters } = await ask('restartIce', { transportId: transport.id });
+    await transport.restartIce({ iceParameters });
+  },
+
+  /** The state of the connection, figures of what arrives, and a hash of the picture that is shown. */
+  async observe() {
+    const figures = {
+      state: transport?.connectionState ?? 'none',
+      framesDecoded: 0,
+      audioEnergy: 0,
+      audioPackets: 0,
+      protocol: '',
+      bytesSent: 0,
+    };
+    const reports = transport ? [...(await transport.getStats()).values()] : [];
+    const candidates = new Map(reports.map((report) => [report.id, report]));
+    for (const report of reports) {
+      if (report.type === 'inbound-rtp' && report.kind === 'video') {
+        figures.framesDecoded += report.framesDecoded ?? 0;
+      }
+      if (report.type === 'inbound-rtp' && report.kind === 'audio') {
+        figures.audioEnergy += report.totalAudioEnergy ?? 0;
+        figures.audioPackets += report.packetsReceived ?? 0;
+      }
+      if (report.type === 'outbound-rtp') {
+        figures.bytesSent += report.bytesSent ?? 0;
+      }
+      if (report.type === 'candidate-pair' && (report.nominated || report.selected) && report.state === 'succeeded') {
+        figures.protocol = candidates.get(report.remoteCandidateId)?.protocol ?? '';
+      }
+    }
+    const video = document.getElementById('video');
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [64, 48];
+    const context = canvas.getContext('2d');
+    context.drawImage(video, 0, 0, 64, 48);
+    const { data } = context.getImageData(0, 0, 64, 48);
+    let hash = 0;
+    let bright = 0;
+    for (let index = 0; index < data.length; index += 4) {
+      const sum = data[index] + data[index + 1] + data[index + 2];
+      bright += sum > 30 ? 1 : 0;
+      hash = (Math.imul(hash, 31) + sum) | 0;
+    }
+    return { ...figures, picture: hash, bright, width: video.videoWidth };
+  },
+};

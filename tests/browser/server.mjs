@@ -1,0 +1,110 @@
+// A conference of the smallest kind: serves the page, and does for it what a signalling server does, with the Node
+// library that the worker is compatible with.
+
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import mediasoup from 'mediasoup';
+
+const MEDIA_CODECS = [
+  { kind: 'audio', mimeType: 'audio/opus', clockRate: 48000, channels: 2 },
+  { kind: 'video', mimeType: 'video/VP8', clockRate: 90000 },
+];
+
+/** Starts a worker and a server; `webRtcServer`: all transports share one port. */
+export async function start({ webRtcServer = false } = {}) {
+  const worker = await mediasoup.createWorker({ logLevel: 'warn', rtcMinPort: 40000, rtcMaxPort: 49999 });
+  let died = false;
+  worker.on('died', () => {
+    died = true;
+  });
+  const router = await worker.createRouter({ mediaCodecs: MEDIA_CODECS });
+  const shared = webRtcServer
+    ? await worker.createWebRtcServer({
+        listenInfos: [
+          { protocol: 'udp', ip: '127.0.0.1', port: 46501 },
+          { protocol: 'tcp', ip: '127.0.0.1', port: 46501 },
+        ],
+      })
+    : undefined;
+  const transports = new Map();
+  const consumers = new Map();
+
+  const methods = {
+    capabilities: async () => router.rtpCapabilities,
+    async createTransport({ tcpOnly = false }) {
+      const transport = await router.createWebRtcTransport({
+        ...(shared ? { webRtcServer: shared } : { listenIps: ['127.0.0.1'] }),
+        enableUdp: !tcpOnly,
+        enableTcp: true,
+        preferUdp: true,
+      });
+      transports.set(transport.id, transport);
+      const { id, iceParameters, iceCandidates, dtlsParameters } = transport;
+      return { id, iceParameters, iceCandidates, dtlsParameters };
+    },
+    async connect({ transportId, dtlsParameters }) {
+      await transports.get(transportId).connect({ dtlsParameters });
+      return {};
+    },
+    async produce({ transportId, kind, rtpParameters }) {
+      const producer = await transports.get(transportId).produce({ kind, rtpParameters });
+      return { id: producer.id };
+    },
+    async consume({ transportId, producerId, rtpCapabilities }) {
+      const consumer = await transports.get(transportId).consume({ producerId, rtpCapabilities, paused: true });
+      consumers.set(consumer.id, consumer);
+      const { id, kind, rtpParameters } = consumer;
+      return { id, producerId, kind, rtpParameters };
+    },
+    async resume({ consumerId }) {
+      await consumers.get(consumerId).resume();
+      return {};
+    },
+    async restartIce({ transportId }) {
+      return { iceParameters: await transports.get(transportId).restartIce() };
+    },
+  };
+
+  const files = {
+    '/': ['text/html', 'page/index.html'],
+    '/main.js': ['text/javascript', 'dist/main.js'],
+  };
+  const server = http.createServer(async (request, response) => {
+    const answer = (status, type, body) => response.writeHead(status, { 'content-type': type }).end(body);
+    const method = request.url.startsWith('/rpc/') ? methods[request.url.slice(5)] : undefined;
+    try {
+      if (method) {
+        let body = '';
+        for await (const chunk of request) {
+          body += chunk;
+        }
+        answer(200, 'application/json', JSON.stringify(await method(JSON.parse(body))));
+      } else if (files[request.url]) {
+        const [type, file] = files[request.url];
+        answer(200, type, readFileSync(new URL(file, import.meta.url)));
+      } else {
+        answer(404, 'text/plain', 'not here');
+      }
+    } catch (error) {
+      answer(500, 'text/plain', String(error));
+    }
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return {
+    url: `http://127.0.0.1:${server.address().port}/`,
+    /** What the worker says about its transports: protocol in use, DTLS state, SRTP suite is not told. */
+    async transports() {
+      const stats = [];
+      for (const transport of transports.values()) {
+        stats.push(...(await transport.getStats()));
+      }
+      return stats;
+    },
+    close() {
+      server.closeAllConnections();
+      server.close();
+      worker.close();
+      return !died;
+    },
+  };
+}

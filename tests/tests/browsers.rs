@@ -1,0 +1,162 @@
+//! Real browsers send and receive through the worker: `browser/drive.mjs` drives them, the Node library drives the
+//! worker. Screenshots of what they show are left in `target/browsers`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use serde_json::{Value, json};
+use tests::worker_process::binary;
+
+/// One at a time: browsers want the whole machine.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("browser")
+}
+
+#[track_caller]
+fn run(command: &mut Command, what: &str) -> String {
+    let output = command
+        .current_dir(directory())
+        .output()
+        .unwrap_or_else(|error| panic!("{what} cannot be started (make tools installs it): {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{what} failed: {}\n{stdout}\n{stderr}",
+        output.status
+    );
+    stdout
+}
+
+/// Installs the packages and builds the page, once.
+fn prepare() {
+    static PREPARED: OnceLock<()> = OnceLock::new();
+    PREPARED.get_or_init(|| {
+        for browser in ["/usr/bin/chromium", "/usr/bin/firefox-esr"] {
+            assert!(
+                Path::new(browser).is_file(),
+                "{browser} is missing: make tools installs it"
+            );
+        }
+        if !directory().join("node_modules/puppeteer-core/package.json").is_file() {
+            // Scripts of packages are not run; the page's bundler works without.
+            run(Command::new("npm").args(["install", "--ignore-scripts"]), "npm install");
+        }
+        run(Command::new("npm").args(["run", "build"]), "npm run build");
+    });
+}
+
+fn page(browser: &str, options: &Value) -> Value {
+    json!({ "browser": browser, "options": options })
+}
+
+/// Runs a scenario, asserts that everybody saw moving pictures and heard something for 10 s, and returns what was seen.
+#[track_caller]
+fn play(name: &str, senders: &[Value], receivers: &[Value], more: &Value) -> Value {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    prepare();
+    let worker = binary();
+    let target = worker.parent().and_then(Path::parent).expect("a target directory");
+    let mut scenario = json!({
+        "name": name, "senders": senders, "receivers": receivers, "seconds": 10,
+        "screenshots": target.join("browsers"),
+    });
+    scenario
+        .as_object_mut()
+        .expect("an object")
+        .extend(more.as_object().cloned().unwrap_or_default());
+    let output = run(
+        Command::new("node")
+            .args(["drive.mjs", &scenario.to_string()])
+            .env("MEDIASOUP_WORKER_BIN", &worker),
+        name,
+    );
+    let seen: Value = serde_json::from_str(output.trim()).expect("JSON");
+    assert_eq!(seen["workerLives"], true, "{name}: {seen}");
+    assert_eq!(
+        seen["receivers"].as_array().map(Vec::len),
+        Some(receivers.len()),
+        "{name}: {seen}"
+    );
+    for receiver in seen["receivers"].as_array().expect("receivers") {
+        let (before, after) = (&receiver["before"], &receiver["after"]);
+        let grew = |key: &str| after[key].as_f64() > before[key].as_f64();
+        assert_eq!(after["state"], "connected", "{name}: {seen}");
+        // Ten seconds of a slow machine.
+        let frames = after["framesDecoded"].as_i64().zip(before["framesDecoded"].as_i64());
+        assert!(
+            frames.is_some_and(|(after, before)| after - before >= 50),
+            "{name}: {seen}"
+        );
+        assert!(grew("audioEnergy") && grew("audioPackets"), "{name}: {seen}");
+        assert_ne!(
+            after["picture"], before["picture"],
+            "{name}: the picture does not move: {seen}"
+        );
+        assert!(
+            after["bright"].as_i64() > Some(100),
+            "{name}: the picture is black: {seen}"
+        );
+        assert!(after["width"].as_i64() >= Some(100), "{name}: {seen}");
+    }
+    for transport in seen["transports"].as_array().expect("transports") {
+        assert_eq!(transport["dtlsState"], "connected", "{name}: {seen}");
+        assert_eq!(transport["iceState"], "completed", "{name}: {seen}");
+    }
+    seen
+}
+
+fn assert_protocol(seen: &Value, protocol: &str) {
+    for transport in seen["transports"].as_array().expect("transports") {
+        assert_eq!(transport["iceSelectedTuple"]["protocol"], protocol, "{seen}");
+    }
+}
+
+#[test]
+fn chromium_over_udp() {
+    let page = [page("chrome", &json!({}))];
+    assert_protocol(&play("chromium-udp", &page, &page, &json!({})), "udp");
+}
+
+#[test]
+fn chromium_over_tcp_only() {
+    let page = [page("chrome", &json!({ "tcpOnly": true }))];
+    assert_protocol(&play("chromium-tcp", &page, &page, &json!({})), "tcp");
+}
+
+#[test]
+fn firefox_over_udp() {
+    let page = [page("firefox", &json!({}))];
+    assert_protocol(&play("firefox-udp", &page, &page, &json!({})), "udp");
+}
+
+#[test]
+fn firefox_over_tcp_only() {
+    let page = [page("firefox", &json!({ "tcpOnly": true }))];
+    assert_protocol(&play("firefox-tcp", &page, &page, &json!({})), "tcp");
+}
+
+#[test]
+fn four_pages_of_both_browsers_share_a_server() {
+    let pages = [page("chrome", &json!({})), page("firefox", &json!({}))];
+    let seen = play("shared-server", &pages, &pages, &json!({ "webRtcServer": true }));
+    for transport in seen["transports"].as_array().expect("transports") {
+        assert_eq!(transport["iceSelectedTuple"]["localPort"], 46501, "{seen}");
+    }
+}
+
+#[test]
+fn media_goes_on_after_an_ice_restart() {
+    let (chrome, firefox) = (page("chrome", &json!({})), page("firefox", &json!({})));
+    let more = json!({ "restartIce": true });
+    play(
+        "restart-chromium-to-firefox",
+        std::slice::from_ref(&chrome),
+        std::slice::from_ref(&firefox),
+        &more,
+    );
+    play("restart-firefox-to-chromium", &[firefox], &[chrome], &more);
+}
