@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use channel_proto::srtp_parameters::SrtpCryptoSuite;
+use rtc_crypto::SecretVec;
 use rtc_dtls::cipher_suite::CipherSuiteId;
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc_dtls::state::State;
 use rtc_shared::TransportProtocol;
+use rtc_shared::error::Error;
 
 use super::flight::Flights;
 use super::hello::best_suite;
@@ -52,10 +54,10 @@ pub enum Event {
 pub struct Connected {
     /// The SRTP suite agreed on.
     pub suite: SrtpCryptoSuite,
-    /// Master key, then master salt, of what is sent.
-    pub local_key: Vec<u8>,
-    /// Master key, then master salt, of what is received.
-    pub remote_key: Vec<u8>,
+    /// Master key, then master salt, of what is sent. Wiped when dropped.
+    pub local_key: SecretVec,
+    /// Master key, then master salt, of what is received. Wiped when dropped.
+    pub remote_key: SecretVec,
     /// What the peer has shown.
     pub peer_certificate: PeerCertificate,
 }
@@ -186,7 +188,12 @@ impl Association {
         let packet = self.gate.filter(packet, self.phase == Phase::Established);
         if self.phase == Phase::Established {
             if !packet.is_empty() {
+                let before = self.outputs.len();
                 self.feed(&packet, now);
+                let handshake = records(&packet).any(|record| record.content_type == content::HANDSHAKE);
+                if handshake && self.outputs.len() > before {
+                    self.gate.answered();
+                }
             }
             return;
         }
@@ -256,8 +263,9 @@ impl Association {
             }
             // The peer has ended it.
             Err(_) if !established && records(packet).any(|record| record.is_fatal_alert()) => self.end(),
+            Err(Error::ErrAlertFatalOrClose) if established => self.end(),
             // So have we: the machine has written an alert.
-            Err(error) if self.outputs.iter().skip(before).any(|output| has_alert(output)) => {
+            Err(error) if !established && self.outputs.iter().skip(before).any(|output| has_alert(output)) => {
                 tracing::warn!(target: "dtls", "DTLS error: {error}");
                 self.end();
             }
@@ -406,8 +414,8 @@ fn outcome(state: &State) -> Result<Connected, String> {
         .ok_or("short key material")?;
     let (client_key, server_key) = keys.split_at(key);
     let (client_salt, server_salt) = salts.split_at(salt);
-    let client = [client_key, client_salt].concat();
-    let server = [server_key, server_salt].concat();
+    let client = SecretVec::new([client_key, client_salt].concat());
+    let server = SecretVec::new([server_key, server_salt].concat());
     let (local_key, remote_key) = if state.is_client() {
         (client, server)
     } else {

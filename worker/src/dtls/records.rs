@@ -12,8 +12,10 @@ const MAX_MESSAGE: usize = 16 * 1024;
 const MAX_HANDSHAKE_RECORDS: u32 = 256;
 /// Bytes of records in a handshake.
 const MAX_HANDSHAKE_BYTES: usize = 96 * 1024;
-/// Handshake records after it: the peer repeats its last messages when ours got lost.
-const MAX_LATE_RECORDS: u32 = 32;
+/// How often the last messages are repeated after it, because the peer repeated its own: ours may have got lost.
+const MAX_LATE_ANSWERS: u32 = 7;
+/// Bytes of a record with a Finished message, which is all that is awaited after it.
+const MAX_LATE_RECORD: usize = 128;
 
 /// Content types of records (RFC 5246 section 6.2.1).
 pub mod content {
@@ -130,19 +132,27 @@ pub fn fragments(mut body: &[u8]) -> Option<Vec<Fragment<'_>>> {
 pub struct Gate {
     records: u32,
     bytes: usize,
-    late: u32,
+    late_answers: u32,
 }
 
 impl Gate {
     /// The part of a datagram that may be handled; empty if nothing may. `established`: the handshake is over.
     pub fn filter(&mut self, datagram: &[u8], established: bool) -> Vec<u8> {
         let mut kept = Vec::with_capacity(datagram.len());
+        let mut late = false;
         for record in records(datagram) {
-            if self.admits(&record, established) {
+            let is_late = established && record.content_type == content::HANDSHAKE;
+            if !(is_late && late) && self.admits(&record, established) {
                 kept.extend_from_slice(record.bytes);
+                late |= is_late;
             }
         }
         kept
+    }
+
+    /// A handshake record that came after the handshake was authentic, and has been answered.
+    pub fn answered(&mut self) {
+        self.late_answers = self.late_answers.saturating_add(1);
     }
 
     fn admits(&mut self, record: &Record<'_>, established: bool) -> bool {
@@ -164,10 +174,9 @@ impl Gate {
             self.bytes = self.bytes.saturating_add(record.bytes.len());
             return self.records <= MAX_HANDSHAKE_RECORDS && self.bytes <= MAX_HANDSHAKE_BYTES;
         }
-        if record.content_type == content::HANDSHAKE {
-            self.late = self.late.saturating_add(1);
-            return self.late <= MAX_LATE_RECORDS;
-        }
-        record.epoch > 0
+        // Anybody can write one in the clear. Those that do not decrypt cost nothing and do not count.
+        let awaited = record.content_type != content::HANDSHAKE
+            || (record.bytes.len() <= MAX_LATE_RECORD && self.late_answers < MAX_LATE_ANSWERS);
+        record.epoch > 0 && awaited
     }
 }

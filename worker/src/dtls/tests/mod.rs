@@ -126,9 +126,9 @@ impl Pair {
             panic!("{what}: both are connected");
         };
         assert_eq!(client.suite, server.suite, "{what}");
-        assert_eq!(client.local_key, server.remote_key, "{what}");
-        assert_eq!(client.remote_key, server.local_key, "{what}");
-        assert_ne!(client.local_key, client.remote_key, "{what}");
+        assert_eq!(client.local_key.as_ref(), server.remote_key.as_ref(), "{what}");
+        assert_eq!(client.remote_key.as_ref(), server.local_key.as_ref(), "{what}");
+        assert_ne!(client.local_key.as_ref(), client.remote_key.as_ref(), "{what}");
         assert_eq!(client.local_key.len(), client.suite.master_length(), "{what}");
     }
 }

@@ -128,9 +128,15 @@ fn own_certificate() -> Rc<Certificate> {
 }
 
 fn serve_client(key: &[&str], profiles: &str, expected: SrtpCryptoSuite) {
+    serve_client_with(key, profiles, expected, &[]);
+}
+
+fn serve_client_with(key: &[&str], profiles: &str, expected: SrtpCryptoSuite, options: &[&str]) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let address = socket.local_addr().expect("an address").to_string();
-    let mut openssl = start(&["s_client", "-connect", &address, "-use_srtp", profiles], key);
+    let mut arguments = vec!["s_client", "-connect", &address, "-use_srtp", profiles];
+    arguments.extend_from_slice(options);
+    let mut openssl = start(&arguments, key);
     let mut association = Association::new(own_certificate(), Role::Server, 0);
     let (mut peer, mut events) = (None, Vec::new());
     drive(&mut association, &socket, &mut peer, &mut events, connected);
@@ -143,13 +149,20 @@ fn serve_client(key: &[&str], profiles: &str, expected: SrtpCryptoSuite) {
     input.write_all(b"hello\n").expect("it listens");
     let received = |events: &[Event]| events.iter().any(|event| matches!(event, Event::Data(_)));
     drive(&mut association, &socket, &mut peer, &mut events, received);
-    assert_same_keys(&mut openssl, &outcome.remote_key, &outcome.local_key, outcome.suite);
+    assert_same_keys(&mut openssl, outcome.remote_key.as_ref(), outcome.local_key.as_ref(), outcome.suite);
 }
 
 #[test]
 fn openssl_clients_with_any_key_connect() {
     for key in [P256, P384, RSA] {
         serve_client(key, "SRTP_AEAD_AES_128_GCM", SrtpCryptoSuite::AeadAes128Gcm);
+    }
+}
+
+#[test]
+fn an_openssl_client_may_send_in_small_pieces() {
+    for key in [P256, RSA] {
+        serve_client_with(key, "SRTP_AEAD_AES_256_GCM", SrtpCryptoSuite::AeadAes256Gcm, &["-mtu", "512"]);
     }
 }
 
@@ -191,7 +204,7 @@ fn openssl_servers_take_us() {
         drive(&mut association, &socket, &mut peer, &mut events, connected);
         let outcome = outcome(&mut events);
         assert_eq!(outcome.suite, expected, "{profiles}");
-        assert_same_keys(&mut openssl, &outcome.local_key, &outcome.remote_key, outcome.suite);
+        assert_same_keys(&mut openssl, outcome.local_key.as_ref(), outcome.remote_key.as_ref(), outcome.suite);
     }
 }
 

@@ -8,6 +8,9 @@ use channel_proto::transport_parameters::{DtlsFingerprint, DtlsParameters, DtlsR
 use crate::dtls::{Association, Certificate, Connected, Event, Role};
 use crate::srtp::{SrtpReceiver, SrtpSender};
 
+/// Records of a peer that is not known yet that are kept: it begins with one or two, which it repeats.
+const MAX_HELD: usize = 4;
+
 /// What has come up.
 #[derive(Debug)]
 pub enum SecureEvent {
@@ -28,6 +31,8 @@ pub struct Secure {
     remote: Option<DtlsFingerprint>,
     /// The end of a handshake that waits for that.
     unverified: Option<Box<Connected>>,
+    /// What came behind it, as far as it is kept.
+    held: Vec<Vec<u8>>,
     /// Encrypts what goes to the peer, once connected.
     pub sender: Option<SrtpSender>,
     /// Decrypts what the peer sends, once connected.
@@ -45,6 +50,7 @@ impl Secure {
             association: None,
             remote: None,
             unverified: None,
+            held: Vec::new(),
             sender: None,
             receiver: None,
             events: VecDeque::new(),
@@ -81,6 +87,7 @@ impl Secure {
             // A handshake that has begun in the other role cannot go on.
             self.role = role;
             self.unverified = None;
+            self.held.clear();
             self.association = None;
             self.state = DtlsState::New;
         }
@@ -162,10 +169,11 @@ impl Secure {
             match event {
                 Event::Connected(connected) if self.remote.is_some() => self.verify(&connected, now),
                 Event::Connected(connected) => self.unverified = Some(connected),
-                // Whoever sends it before is not known to be the peer.
                 Event::Data(data) if self.state == DtlsState::Connected => {
                     self.events.push_back(SecureEvent::Data(data));
                 }
+                // Whoever sends it before is not known to be the peer.
+                Event::Data(data) if self.unverified.is_some() && self.held.len() < MAX_HELD => self.held.push(data),
                 Event::Data(_) => {}
                 Event::Closed if self.state == DtlsState::Connected => self.end(DtlsState::Closed),
                 Event::Closed | Event::Failed => self.end(DtlsState::Failed),
@@ -176,8 +184,8 @@ impl Secure {
     /// The handshake is over: whether it was the peer.
     fn verify(&mut self, connected: &Connected, now: u64) {
         let suite = connected.suite;
-        let keys = SrtpSender::new(suite, &connected.local_key).and_then(|sender| {
-            let receiver = SrtpReceiver::new(suite, &connected.remote_key)?;
+        let keys = SrtpSender::new(suite, connected.local_key.as_ref()).and_then(|sender| {
+            let receiver = SrtpReceiver::new(suite, connected.remote_key.as_ref())?;
             Ok((sender, receiver))
         });
         let announced = self
@@ -189,6 +197,8 @@ impl Secure {
                 self.sender = Some(sender);
                 self.receiver = Some(receiver);
                 self.set_state(DtlsState::Connected, Some(connected.peer_certificate.pem()));
+                let held = std::mem::take(&mut self.held);
+                self.events.extend(held.into_iter().map(SecureEvent::Data));
             }
             _ => {
                 tracing::warn!(target: "dtls", "the peer's certificate is not the announced one");
@@ -202,6 +212,7 @@ impl Secure {
         self.sender = None;
         self.receiver = None;
         self.unverified = None;
+        self.held = Vec::new();
         self.set_state(state, None);
     }
 
@@ -210,5 +221,103 @@ impl Secure {
             self.state = state;
             self.events.push_back(SecureEvent::State(state, certificate));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A transport, and its peer as DTLS client.
+    struct Pair {
+        secure: Secure,
+        peer: Association,
+        certificate: Rc<Certificate>,
+    }
+
+    impl Pair {
+        fn new() -> Self {
+            let certificate = || Rc::new(Certificate::generate().expect("a certificate"));
+            let (ours, theirs) = (certificate(), certificate());
+            Self {
+                secure: Secure::new(ours),
+                peer: Association::new(Rc::clone(&theirs), Role::Client, 0),
+                certificate: theirs,
+            }
+        }
+
+        /// Lets packets pass until there are none; tells what came of it.
+        fn exchange(&mut self) -> Vec<String> {
+            loop {
+                let (to_us, to_peer) = (self.peer.poll_output(), self.secure.poll_output());
+                if to_us.is_none() && to_peer.is_none() {
+                    break;
+                }
+                if let Some(packet) = to_us {
+                    self.secure.handle(&packet, 0);
+                }
+                if let Some(packet) = to_peer {
+                    self.peer.handle(&packet, 0);
+                }
+            }
+            std::iter::from_fn(|| self.secure.poll_event())
+                .map(|event| match event {
+                    SecureEvent::State(state, certificate) => {
+                        format!("{state:?}{}", certificate.map_or("", |_| " with certificate"))
+                    }
+                    SecureEvent::Data(data) => String::from_utf8_lossy(&data).into_owned(),
+                })
+                .collect()
+        }
+
+        fn fingerprint(&self) -> DtlsFingerprint {
+            self.certificate.fingerprints()[2].clone()
+        }
+    }
+
+    #[test]
+    fn data_waits_until_the_peer_is_known() {
+        let mut pair = Pair::new();
+        pair.secure.start_if_new(0);
+        assert_eq!(pair.exchange(), ["Connecting"]);
+        for number in 0..10 {
+            assert!(pair.peer.send(format!("data {number}").as_bytes(), 0));
+        }
+        assert!(pair.exchange().is_empty());
+        assert!(pair.secure.sender.is_none() && pair.secure.receiver.is_none());
+        let fingerprint = pair.fingerprint();
+        pair.secure.connect(DtlsRole::Server, fingerprint, true, 0);
+        assert_eq!(
+            pair.exchange(),
+            ["Connected with certificate", "data 0", "data 1", "data 2", "data 3"]
+        );
+        assert!(pair.peer.send(b"later", 0));
+        assert_eq!(pair.exchange(), ["later"]);
+    }
+
+    #[test]
+    fn data_of_somebody_else_is_never_seen() {
+        let mut pair = Pair::new();
+        pair.secure.start_if_new(0);
+        pair.exchange();
+        assert!(pair.peer.send(b"data", 0));
+        pair.exchange();
+        let mut fingerprint = pair.fingerprint();
+        fingerprint.value.replace_range(..2, "!!");
+        pair.secure.connect(DtlsRole::Server, fingerprint, true, 0);
+        assert_eq!(pair.exchange(), ["Failed"]);
+        assert!(pair.peer.send(b"more", 0) || pair.exchange().is_empty());
+        assert!(pair.secure.sender.is_none() && pair.secure.receiver.is_none());
+    }
+
+    #[test]
+    fn another_role_begins_anew() {
+        let mut pair = Pair::new();
+        pair.secure.start_if_new(0);
+        assert_eq!(pair.exchange(), ["Connecting"]);
+        pair.peer = Association::new(Rc::clone(&pair.certificate), Role::Server, 0);
+        let fingerprint = pair.fingerprint();
+        pair.secure.connect(DtlsRole::Client, fingerprint, true, 0);
+        assert_eq!(pair.exchange(), ["Connecting", "Connected with certificate"]);
     }
 }
