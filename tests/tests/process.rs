@@ -1,5 +1,7 @@
 //! The worker as a process: its pipes, their framing, its end.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
@@ -153,4 +155,28 @@ fn a_length_that_never_comes_does_not_disturb() {
     let mut worker = Worker::start();
     worker.process.write(5, &u32::MAX.to_le_bytes());
     assert_eq!(worker.request(1)["id"], json!(1));
+}
+
+/// A TCP peer has a while to prove that it is one; half a frame does not keep a connection.
+#[test]
+fn a_tcp_connection_without_a_proven_peer_is_closed() {
+    let mut worker = Worker::start();
+    let mut ask = |method: &str, data: Value| {
+        let ids = json!({"routerId": "00000000-0000-4000-8000-000000000001", "transportId": "t"});
+        let request = json!({"id": 1, "method": method, "internal": ids, "data": data});
+        worker.process.send(request.to_string().as_bytes());
+        worker.channel()
+    };
+    ask("worker.createRouter", json!({}));
+    let options = json!({"listenIps": [{"ip": "127.0.0.1"}], "enableUdp": false, "enableTcp": true});
+    let transport = ask("router.createWebRtcTransport", options);
+    let port = transport["data"]["iceCandidates"][0]["port"].as_u64().expect("a port");
+    let mut stream = TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap())).unwrap();
+    stream.write_all(&[0xff, 0xff, 1, 2, 3]).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    // The end, or an error as the bytes were not read: not the time-out.
+    match stream.read(&mut [0; 16]) {
+        Ok(read) => assert_eq!(read, 0),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
 }

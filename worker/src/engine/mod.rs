@@ -246,6 +246,11 @@ impl Engine {
         self.sockets.accept(listener, connection, remote, ports);
     }
 
+    /// Whether no peer has proved to be one on a connection yet. Whoever holds it may give it up after a while.
+    pub fn is_unproven(&self, connection: SocketId) -> bool {
+        self.sockets.is_unclaimed(connection)
+    }
+
     /// Tells that a connection is gone: closed by the peer, broken, or given up by whoever holds it.
     pub fn handle_disconnection(&mut self, now: u64, connection: SocketId, ports: &mut dyn Ports, outbox: &mut Outbox) {
         let Some(socket) = self.sockets.disconnected(connection) else {

@@ -9,8 +9,8 @@ use hashbrown::HashMap;
 use super::keys::{RouterKey, ServerKey, TransportKey};
 use super::ports::{Ports, SocketId};
 
-/// Connections of one listener on which no peer has proved to be one. More make the oldest go: whoever opens them can
-/// delay others, but neither exhaust us nor keep a place for long.
+/// Connections of one listener on which no peer has proved to be one. With more, the oldest of the address with most of
+/// them goes: whoever opens many pushes out its own, and cannot exhaust us.
 const MAX_UNCLAIMED: usize = 64;
 
 /// Whom packets of a socket are for.
@@ -104,11 +104,20 @@ impl Sockets {
         let unclaimed = self.unclaimed.entry(listener).or_default();
         unclaimed.push_back(connection);
         if unclaimed.len() > MAX_UNCLAIMED
-            && let Some(oldest) = unclaimed.pop_front()
+            && let Some(index) = surplus(unclaimed, &self.table)
+            && let Some(connection) = unclaimed.remove(index)
         {
-            self.table.remove(&oldest);
-            ports.close(oldest);
+            self.table.remove(&connection);
+            ports.close(connection);
         }
+    }
+
+    /// Whether this is a connection whose peer has not proved to be one.
+    pub fn is_unclaimed(&self, connection: SocketId) -> bool {
+        self.get(connection)
+            .and_then(|socket| socket.accepted)
+            .and_then(|(listener, _)| self.unclaimed.get(&listener))
+            .is_some_and(|unclaimed| unclaimed.contains(&connection))
     }
 
     /// The peer of a connection has proved to be one.
@@ -148,4 +157,16 @@ impl Sockets {
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
+}
+
+/// The oldest connection of the address that has most of them.
+fn surplus(unclaimed: &VecDeque<SocketId>, table: &HashMap<SocketId, Socket>) -> Option<usize> {
+    let address = |connection: &SocketId| table.get(connection).and_then(Socket::remote).map(|remote| remote.ip());
+    let mut counts: HashMap<_, (usize, usize)> = HashMap::new();
+    for (index, connection) in unclaimed.iter().enumerate() {
+        let (count, _) = counts.entry(address(connection)).or_insert((0, index));
+        *count += 1;
+    }
+    let most = counts.into_values().max_by_key(|(count, oldest)| (*count, usize::MAX - oldest));
+    most.map(|(_, oldest)| oldest)
 }

@@ -51,6 +51,8 @@ const BATCH: usize = 64;
 const GRACE: Duration = Duration::from_millis(200);
 /// Pause before the next try when a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time for a TCP peer to prove that it is one.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time to get rid of what is queued for the parent at the end.
 const LAST_FLUSH: Duration = Duration::from_secs(2);
 
@@ -433,6 +435,9 @@ async fn accept(worker: Rc<Worker>, id: SocketId, listener: Weak<TcpListener>, c
 
 /// Carries a connection until it is closed by either side.
 async fn carry(worker: Rc<Worker>, id: SocketId, connection: Weak<Connection>, closed: Rc<Notify>) {
+    let proof_timeout = tokio::time::sleep(PROOF_TIMEOUT);
+    tokio::pin!(proof_timeout);
+    let mut waiting = true;
     loop {
         let ready = std::future::poll_fn(|context| match connection.upgrade() {
             Some(connection) => connection.poll_ready(context),
@@ -444,6 +449,14 @@ async fn carry(worker: Rc<Worker>, id: SocketId, connection: Weak<Connection>, c
                 None => Err(io::ErrorKind::NotConnected.into()),
             }),
             () = closed.notified() => return,
+            () = &mut proof_timeout, if waiting => {
+                waiting = false;
+                if !worker.engine.borrow().is_unproven(id) {
+                    continue;
+                }
+                tracing::debug!(target: "ice", "closed a TCP connection on which no peer has proved to be one");
+                Err(io::ErrorKind::TimedOut.into())
+            }
         };
         match received {
             Ok(Received { source, mut frames }) => {

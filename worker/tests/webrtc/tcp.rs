@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use serde_json::json;
 use worker::engine::ports::SocketId;
 
@@ -42,6 +44,22 @@ fn connections_without_a_proven_peer_make_room_for_newer_ones() {
     assert!(world.network.open.len() <= 2 + 64, "{}", world.network.open.len());
     let late = world.connect(LISTENER, peer(5000));
     assert_eq!(world.receive(late, peer(5000), &transport.nominate()).len(), 1);
+}
+
+/// One address with many connections does not push out that of another.
+#[test]
+fn whoever_opens_many_connections_pushes_out_its_own() {
+    let mut world = World::new();
+    let transport = world.transport("t", json!({"enableUdp": false, "enableTcp": true}));
+    let other = SocketAddr::from(([198, 51, 100, 7], 4000));
+    let patient = world.connect(LISTENER, other);
+    for port in 1..500 {
+        world.connect(LISTENER, peer(port));
+    }
+    assert!(world.network.open.contains_key(&patient));
+    assert!(world.engine.is_unproven(patient));
+    assert_eq!(world.receive(patient, other, &transport.nominate()).len(), 1);
+    assert!(!world.engine.is_unproven(patient));
 }
 
 #[test]
