@@ -167,6 +167,8 @@ fn surplus(unclaimed: &VecDeque<SocketId>, table: &HashMap<SocketId, Socket>) ->
         let (count, _) = counts.entry(address(connection)).or_insert((0, index));
         *count += 1;
     }
-    let most = counts.into_values().max_by_key(|(count, oldest)| (*count, usize::MAX - oldest));
+    let most = counts
+        .into_values()
+        .max_by_key(|(count, oldest)| (*count, usize::MAX - oldest));
     most.map(|(_, oldest)| oldest)
 }

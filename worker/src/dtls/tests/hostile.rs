@@ -123,7 +123,10 @@ fn a_handshake_without_end_does_not_fill_memory() {
     let large = record(22, 1, 0, &[0; 500]);
     assert!(gate.filter(&junk, true).is_empty() && gate.filter(&large, true).is_empty());
     for _ in 0..7 {
-        assert_eq!(gate.filter(&[finished.clone(), finished.clone()].concat(), true), finished);
+        assert_eq!(
+            gate.filter(&[finished.clone(), finished.clone()].concat(), true),
+            finished
+        );
         gate.answered();
     }
     assert!(gate.filter(&finished, true).is_empty());

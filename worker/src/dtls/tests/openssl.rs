@@ -149,7 +149,12 @@ fn serve_client_with(key: &[&str], profiles: &str, expected: SrtpCryptoSuite, op
     input.write_all(b"hello\n").expect("it listens");
     let received = |events: &[Event]| events.iter().any(|event| matches!(event, Event::Data(_)));
     drive(&mut association, &socket, &mut peer, &mut events, received);
-    assert_same_keys(&mut openssl, outcome.remote_key.as_ref(), outcome.local_key.as_ref(), outcome.suite);
+    assert_same_keys(
+        &mut openssl,
+        outcome.remote_key.as_ref(),
+        outcome.local_key.as_ref(),
+        outcome.suite,
+    );
 }
 
 #[test]
@@ -162,7 +167,12 @@ fn openssl_clients_with_any_key_connect() {
 #[test]
 fn an_openssl_client_may_send_in_small_pieces() {
     for key in [P256, RSA] {
-        serve_client_with(key, "SRTP_AEAD_AES_256_GCM", SrtpCryptoSuite::AeadAes256Gcm, &["-mtu", "512"]);
+        serve_client_with(
+            key,
+            "SRTP_AEAD_AES_256_GCM",
+            SrtpCryptoSuite::AeadAes256Gcm,
+            &["-mtu", "512"],
+        );
     }
 }
 
@@ -204,7 +214,12 @@ fn openssl_servers_take_us() {
         drive(&mut association, &socket, &mut peer, &mut events, connected);
         let outcome = outcome(&mut events);
         assert_eq!(outcome.suite, expected, "{profiles}");
-        assert_same_keys(&mut openssl, outcome.local_key.as_ref(), outcome.remote_key.as_ref(), outcome.suite);
+        assert_same_keys(
+            &mut openssl,
+            outcome.local_key.as_ref(),
+            outcome.remote_key.as_ref(),
+            outcome.suite,
+        );
     }
 }
 
