@@ -156,6 +156,11 @@ impl Engine {
         self.timers.next()
     }
 
+    /// How many wake-ups are planned: a small number for each transport and producer.
+    pub fn planned_wakes(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: u64, ports: &mut dyn Ports, outbox: &mut Outbox) {
         while let Some(wake) = self.timers.pop_due(now) {

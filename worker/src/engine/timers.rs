@@ -48,6 +48,16 @@ impl Timers {
         self.queue.peek().map(|Reverse((at, _))| *at)
     }
 
+    /// How many wake-ups are planned.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether none is planned.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Takes a wake-up that is due.
     pub fn pop_due(&mut self, now: u64) -> Option<Wake> {
         if self.next()? > now {

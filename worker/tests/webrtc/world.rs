@@ -26,6 +26,12 @@ pub struct Network {
     next: u32,
     pub open: BTreeMap<SocketId, SocketAddr>,
     pub sent: Vec<Sent>,
+    /// Packets of each call that sent several of one size to one peer.
+    pub runs: Vec<usize>,
+    /// Only counts what is sent: keeping it would allocate.
+    pub counting: bool,
+    /// Packets counted so.
+    pub counted: usize,
     /// Fails the opening of this port.
     pub taken: Option<u16>,
 }
@@ -59,6 +65,11 @@ impl Ports for Network {
     fn transmit(&mut self, runs: &[Run], arena: &[u8]) {
         for run in runs {
             assert!(self.open.contains_key(&run.socket), "{:?} is closed", run.socket);
+            if self.counting {
+                self.counted += run.length.div_ceil(run.segment);
+                continue;
+            }
+            self.runs.push(run.length.div_ceil(run.segment));
             for packet in arena[run.start..run.start + run.length].chunks(run.segment) {
                 self.sent.push(Sent {
                     socket: run.socket,
@@ -137,16 +148,36 @@ impl World {
 
     /// A packet arrives; returns what was sent upon it.
     pub fn receive(&mut self, socket: SocketId, source: SocketAddr, packet: &[u8]) -> Vec<Sent> {
+        self.receive_all(socket, source, &[packet.to_vec()])
+    }
+
+    /// A packet arrives; what is sent upon it stays with what was sent.
+    pub fn receive_kept(&mut self, socket: SocketId, source: SocketAddr, packet: &[u8]) {
+        let answers = self.receive(socket, source, packet);
+        self.network.sent.extend(answers);
+    }
+
+    /// Packets arrive in one go; returns what was sent upon them.
+    pub fn receive_all(&mut self, socket: SocketId, source: SocketAddr, packets: &[Vec<u8>]) -> Vec<Sent> {
         let before = self.network.sent.len();
-        let mut bytes = packet.to_vec();
-        let mut datagrams = [Datagram {
-            source,
-            bytes: &mut bytes,
-        }];
-        self.engine
-            .handle_datagrams(self.now, socket, &mut datagrams, &mut self.network, &mut self.outbox);
+        let mut packets = packets.to_vec();
+        let mut datagrams: Vec<_> = packets.iter_mut().map(|bytes| Datagram { source, bytes }).collect();
+        self.handle(socket, &mut datagrams);
         self.collect();
         self.network.sent.split_off(before)
+    }
+
+    /// Lets the engine have datagrams, which it changes, and sends what it puts out.
+    pub fn handle(&mut self, socket: SocketId, datagrams: &mut [Datagram<'_>]) {
+        self.engine
+            .handle_datagrams(self.now, socket, datagrams, &mut self.network, &mut self.outbox);
+        self.outbox.flush(&mut self.network);
+    }
+
+    /// What was sent to this address since the last call; the rest of what was sent is forgotten.
+    pub fn sent_to(&mut self, address: SocketAddr) -> Vec<Vec<u8>> {
+        let sent = std::mem::take(&mut self.network.sent).into_iter();
+        sent.filter(|sent| sent.to == address).map(|sent| sent.bytes).collect()
     }
 
     /// A peer opens a connection.

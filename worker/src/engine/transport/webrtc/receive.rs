@@ -105,7 +105,10 @@ impl Router {
 
     /// The time for consent or for a repetition of the handshake has come.
     pub fn wake_web_rtc(&mut self, key: TransportKey, context: &mut Context<'_>) {
-        if let Some(web_rtc) = self.transports.get_mut(key).and_then(Transport::web_rtc) {
+        // Earlier plans are still in the queue. Answering to those too would plan one more each time.
+        if let Some(web_rtc) = self.transports.get_mut(key).and_then(Transport::web_rtc)
+            && web_rtc.planned_wake.is_some_and(|planned| planned <= context.now)
+        {
             web_rtc.planned_wake = None;
             web_rtc.ice.handle_timeout(context.now);
             web_rtc.secure.handle_timeout(context.now);
