@@ -102,8 +102,9 @@ impl Peer {
             while let Some(event) = association.poll_event() {
                 match event {
                     Event::Connected(connected) => {
-                        self.sender = Some(SrtpSender::new(connected.suite, &connected.local_key).unwrap());
-                        self.receiver = Some(SrtpReceiver::new(connected.suite, &connected.remote_key).unwrap());
+                        self.sender = Some(SrtpSender::new(connected.suite, connected.local_key.as_ref()).unwrap());
+                        self.receiver =
+                            Some(SrtpReceiver::new(connected.suite, connected.remote_key.as_ref()).unwrap());
                     }
                     Event::Closed | Event::Failed => self.ended = true,
                     Event::Data(_) => {}
