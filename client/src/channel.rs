@@ -193,12 +193,13 @@ impl Link {
         command: Command,
         apply: impl FnOnce(Reply) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.exchange(target, command, None, apply).await
+        self.exchange(target, command, None, apply, drop).await
     }
 
     /// Sends a request that creates an object. What the worker tells about the object is queued until `build` makes it
-    /// listen, which it has to do last. If nobody waits for the answer any more, the object is closed with `undo`.
-    pub(crate) async fn create<T: Send + 'static>(
+    /// listen, which it has to do last. If nobody waits for the answer any more, the object is closed: with `undo` if the
+    /// answer is not there yet, or else by itself.
+    pub(crate) async fn create<T: Created>(
         &self,
         id: &str,
         target: Target,
@@ -211,7 +212,7 @@ impl Link {
             Entry::Occupied(_) => return Err(Error::Type(format!("id {id:?} is in use"))),
         }
         let creation = Creation { link: self, id };
-        let result = self.exchange(target, command, Some(undo), build).await;
+        let result = self.exchange(target, command, Some(undo), build, T::abandon).await;
         drop(creation);
         result
     }
@@ -222,21 +223,27 @@ impl Link {
         command: Command,
         undo: Option<Command>,
         apply: impl FnOnce(Reply) -> Result<T> + Send + 'static,
+        abandon: fn(T),
     ) -> Result<T> {
         let method = command.method();
         let (sender, receiver) = oneshot::channel();
         let undo = undo.map(|undo| (target.clone(), undo));
-        let apply = Box::new(move |result: Result<Reply>| drop(sender.send(result.and_then(apply))));
-        let id = self.enqueue(target, command, apply)?;
+        let apply = move |result: Result<Reply>| {
+            if let Err(Ok(value)) = sender.send(result.and_then(apply)) {
+                abandon(value);
+            }
+        };
+        let id = self.enqueue(target, command, Box::new(apply))?;
         let mut flight = Flight { link: self, id, undo };
-        let result = self.answer(method, receiver).await;
+        let mut waiting = Waiting { receiver, abandon };
+        let result = self.answer(method, &mut waiting.receiver).await;
         if !matches!(result, Err(Error::Timeout { .. })) {
             flight.undo = None;
         }
         result
     }
 
-    async fn answer<T>(&self, method: &'static str, receiver: oneshot::Receiver<Result<T>>) -> Result<T> {
+    async fn answer<T>(&self, method: &'static str, receiver: &mut oneshot::Receiver<Result<T>>) -> Result<T> {
         let after = self.inner.timeout;
         match tokio::time::timeout(after, receiver).await {
             Ok(Ok(result)) => result,
@@ -290,7 +297,7 @@ impl Link {
     /// Sends a message of a data consumer and waits for the answer, which has no data.
     pub(crate) async fn send_data(&self, target: Target, ppid: u32, payload: Bytes) -> Result<()> {
         let method = "dataConsumer.send";
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mut receiver) = oneshot::channel();
         let apply = move |result: Result<Reply>| drop(sender.send(result.map(drop)));
         let id = self.expect(method, Box::new(apply))?;
         let _flight = Flight {
@@ -300,7 +307,7 @@ impl Link {
         };
         let command = PayloadCommand::DataConsumerSend(id, target, Ok(ppid));
         self.send_payload(&command, payload).await?;
-        self.answer(method, receiver).await
+        self.answer(method, &mut receiver).await
     }
 
     /// Sends a message with a payload. Waits while too many of them are waiting to be written.
@@ -452,6 +459,28 @@ impl State {
             if !self.pending.contains_key(&self.last_id) {
                 return self.last_id;
             }
+        }
+    }
+}
+
+/// What a request creates.
+pub(crate) trait Created: Send + 'static {
+    /// Nobody has it: it is closed.
+    fn abandon(self);
+}
+
+/// The answer that a caller waits for.
+struct Waiting<T> {
+    receiver: oneshot::Receiver<Result<T>>,
+    abandon: fn(T),
+}
+
+impl<T> Drop for Waiting<T> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        // Still there if the caller gave up when it had just come.
+        if let Ok(Ok(value)) = self.receiver.try_recv() {
+            (self.abandon)(value);
         }
     }
 }

@@ -117,6 +117,32 @@ fn new_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
+/// Objects whose creation nobody waited for are closed.
+macro_rules! created {
+    ($($object:ty),*) => {
+        $(impl channel::Created for $object {
+            fn abandon(self) {
+                self.close();
+            }
+        })*
+    };
+}
+
+created!(
+    ActiveSpeakerObserver,
+    AudioLevelObserver,
+    Consumer,
+    DataConsumer,
+    DataProducer,
+    DirectTransport,
+    PipeTransport,
+    PlainTransport,
+    Producer,
+    Router,
+    WebRtcServer,
+    WebRtcTransport
+);
+
 /// The example of the README, kept compiling.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -8,7 +8,7 @@ use channel_proto::command::{Command, Target};
 use channel_proto::reply::RouterDump;
 
 use crate::app_data::AppData;
-use crate::channel::{Link, Reply};
+use crate::channel::{Created, Link, Reply};
 use crate::error::{Error, Result};
 use crate::events::{CloseReason, Emitter, Events, RouterEvent};
 use crate::observers::{
@@ -338,7 +338,7 @@ impl Router {
         build: impl FnOnce(Reply, Parts) -> Result<T> + Send + 'static,
     ) -> Result<T>
     where
-        T: Into<AnyTransport> + Clone + Send + 'static,
+        T: Into<AnyTransport> + Clone + Created,
     {
         self.check_open()?;
         let router = Arc::clone(&self.inner);
@@ -373,7 +373,7 @@ impl Router {
 
     async fn create_observer<T>(&self, command: Command, build: impl FnOnce(Parts) -> T + Send + 'static) -> Result<T>
     where
-        T: Into<AnyRtpObserver> + Clone + Send + 'static,
+        T: Into<AnyRtpObserver> + Clone + Created,
     {
         self.check_open()?;
         let router = Arc::clone(&self.inner);

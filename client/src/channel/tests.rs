@@ -78,6 +78,20 @@ fn dump(link: &Link) -> impl Future<Output = Result<Value>> + Send + use<> {
     }
 }
 
+impl Created for () {
+    fn abandon(self) {}
+}
+
+/// Something that notes when nobody wants it.
+#[derive(Debug)]
+struct Noted(mpsc::UnboundedSender<String>);
+
+impl Created for Noted {
+    fn abandon(self) {
+        let _ = self.0.send("abandoned".to_owned());
+    }
+}
+
 /// Creates a router that notes what it is told.
 fn create(link: &Link, id: &'static str, seen: &mpsc::UnboundedSender<String>) -> tokio::task::JoinHandle<Result<()>> {
     let (link, seen) = (link.clone(), seen.clone());
@@ -205,6 +219,29 @@ async fn a_creation_that_nobody_waits_for_is_undone() {
     fake.say(json!({ "targetId": "gone", "event": "late" })).await;
     assert!(log.try_recv().is_err());
     assert!(started.link.inner.state.lock().listeners.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_created_just_when_the_caller_gave_up_is_closed() {
+    let (started, mut fake) = start(LONG);
+    let (seen, mut log) = mpsc::unbounded_channel();
+    let noted = seen.clone();
+    let target = Target::default();
+    let build = move |_| {
+        let _ = noted.send("created".to_owned());
+        Ok(Noted(noted.clone()))
+    };
+    let (command, undo) = (Command::WorkerCreateRouter, Command::RouterClose);
+    let mut creation = Box::pin(started.link.create("r", target, command, undo, build));
+    // It is asked for, and then not looked at until the answer has been applied.
+    let first_look = std::future::poll_fn(|cx| std::task::Poll::Ready(creation.as_mut().poll(cx))).await;
+    assert!(first_look.is_pending());
+    let request = fake.request().await;
+    fake.accept(&request, json!({})).await;
+    assert_eq!(log.recv().await.unwrap(), "created");
+    drop(creation);
+    assert_eq!(log.recv().await.unwrap(), "abandoned");
+    assert!(started.link.inner.state.lock().pending.is_empty());
 }
 
 #[tokio::test]

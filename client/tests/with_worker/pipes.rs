@@ -207,13 +207,14 @@ async fn the_piped_producer_follows_the_original() {
     let capabilities = rooms.routers[1].rtp_capabilities().clone();
     let consumer = rooms.transports[1].consume(ConsumerOptions::new(original.id(), capabilities));
     let consumer = consumer.await.unwrap();
-    let mut events = consumer.events();
+    let (mut events, mut producer_events) = (consumer.events(), piped.producer.events());
     original.resume().await.unwrap();
     find(&mut events, |event| matches!(event, ConsumerEvent::ProducerResumed)).await;
+    // The worker tells before it answers.
+    find(&mut producer_events, |event| matches!(event, ProducerEvent::Resumed)).await;
     assert!(!piped.producer.is_paused());
     original.pause().await.unwrap();
     find(&mut events, |event| matches!(event, ConsumerEvent::ProducerPaused)).await;
-    let mut producer_events = piped.producer.events();
     find(&mut producer_events, |event| matches!(event, ProducerEvent::Paused)).await;
     assert!(piped.producer.is_paused());
 
