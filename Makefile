@@ -9,12 +9,15 @@ OUTPUT ?= relay.webm
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# Program and Debian package of what running and testing need.
-TOOLS = ffmpeg:ffmpeg ffprobe:ffmpeg openssl:openssl chromium:chromium firefox-esr:firefox-esr
+# Program and Debian package of what running and testing need; then C header and package.
+TOOLS = ffmpeg:ffmpeg ffprobe:ffmpeg openssl:openssl chromium:chromium firefox-esr:firefox-esr cc:gcc
+HEADERS = usrsctp.h:libusrsctp-dev
 
 tools: ## install what running and testing need and is missing (Debian packages)
 	@missing=; for tool in $(TOOLS); do \
 	  command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; done; \
+	for header in $(HEADERS); do \
+	  [ -e /usr/include/$${header%%:*} ] || missing="$$missing $${header##*:}"; done; \
 	if [ -n "$$missing" ]; then \
 	  echo "installing$$missing"; \
 	  if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \

@@ -3,8 +3,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use channel_proto::dialect::json::decode_request;
-use channel_proto::reply::Reply;
+use bytes::Bytes;
+use channel_proto::dialect::json::{decode_payload_header, decode_request};
+use channel_proto::event::{Event, Notification, PayloadNotification};
+use channel_proto::reply::{Failure, Reply};
 use serde_json::Value;
 use worker::engine::outbox::{ChannelMessage, Outbox, Run};
 use worker::engine::ports::{BindError, Ports, SocketId};
@@ -52,6 +54,10 @@ pub struct Room {
     network: Network,
     /// Microseconds.
     pub now: u64,
+    /// What the parent was told about entities.
+    pub told: Vec<(String, Event)>,
+    /// What the parent was handed.
+    pub payloads: Vec<(PayloadNotification, Bytes)>,
 }
 
 impl Room {
@@ -66,6 +72,8 @@ impl Room {
             }),
             network: Network::default(),
             now: 1_000_000,
+            told: Vec::new(),
+            payloads: Vec::new(),
         }
     }
 
@@ -76,14 +84,35 @@ impl Room {
         let request = decode_request(frame.as_bytes()).unwrap();
         self.engine
             .handle_request(self.now, request, &mut self.network, &mut outbox);
-        outbox.flush(&mut self.network);
-        let answer = outbox.channel.into_iter().find_map(|message| match message {
-            ChannelMessage::Response(response) => Some(response.result),
+        let answer = outbox.channel.iter().find_map(|message| match message {
+            ChannelMessage::Response(response) => Some(response.result.clone()),
             ChannelMessage::Notification(_) => None,
         });
+        self.deliver(outbox);
         answer
             .unwrap()
             .unwrap_or_else(|failure| panic!("{method}: {failure:?}"))
+    }
+
+    /// A message of the PayloadChannel: its header and payload.
+    pub fn payload(&mut self, header: &Value, payload: &[u8]) -> Result<Reply, Failure> {
+        let command = decode_payload_header(header.to_string().as_bytes()).unwrap();
+        let mut outbox = Outbox::new();
+        let result = self
+            .engine
+            .handle_payload(self.now, &command, payload, &mut self.network, &mut outbox);
+        self.deliver(outbox);
+        result
+    }
+
+    fn deliver(&mut self, mut outbox: Outbox) {
+        outbox.flush(&mut self.network);
+        self.payloads.append(&mut outbox.payloads);
+        for message in outbox.channel {
+            if let ChannelMessage::Notification(Notification::Entity { target_id, event }) = message {
+                self.told.push((target_id, event));
+            }
+        }
     }
 
     /// A datagram arrives at a socket; the first one opened is 1.
@@ -96,7 +125,7 @@ impl Room {
         let socket = SocketId(socket);
         self.engine
             .handle_datagrams(self.now, socket, &mut datagrams, &mut self.network, &mut outbox);
-        outbox.flush(&mut self.network);
+        self.deliver(outbox);
     }
 
     /// Time passes.
@@ -106,7 +135,7 @@ impl Room {
             self.now = self.now.max(at);
             let mut outbox = Outbox::new();
             self.engine.handle_timeout(self.now, &mut self.network, &mut outbox);
-            outbox.flush(&mut self.network);
+            self.deliver(outbox);
         }
         self.now = until;
     }
