@@ -226,7 +226,7 @@ fn a_parent_that_has_seen_bytes_wait_learns_when_they_have_left() {
     assert_eq!(world.send("low", &[1; 5000]), Err("sctpsendbufferfull".to_owned()));
     assert!(world.room.told.contains(&("low".to_owned(), Event::SctpSendBufferFull)));
     assert_eq!(world.buffered("high"), 20_000, "of the whole association");
-    assert_eq!(world.low(), [String::new(); 0]);
+    assert!(world.low().is_empty());
     world.run(500_000);
     let mut low = world.low();
     low.sort();

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use str0m::channel::{ChannelConfig, ChannelId};
 use str0m::crypto::Fingerprint;
 use str0m::ice::IceCreds;
 use str0m::media::{MediaKind, Mid, Pt};
@@ -46,6 +47,14 @@ pub struct Peer {
     pub ice: IceConnectionState,
     /// What arrived.
     pub received: Vec<Received>,
+    /// Messages that arrived: stream, whether binary, bytes.
+    pub messages: Vec<(u16, bool, Vec<u8>)>,
+    /// Streams of its data channels.
+    channels: Vec<(u16, ChannelId)>,
+    /// Streams of data channels that are open, and of those that were closed.
+    pub open: Vec<u16>,
+    /// See `open`.
+    pub closed: Vec<u16>,
     out: Vec<Arrival>,
     sequence_number: u64,
 }
@@ -92,6 +101,10 @@ impl Peer {
             connected: false,
             ice: IceConnectionState::New,
             received: Vec::new(),
+            messages: Vec::new(),
+            channels: Vec::new(),
+            open: Vec::new(),
+            closed: Vec::new(),
             out: Vec::new(),
             sequence_number: 65_000,
         }
@@ -181,6 +194,45 @@ impl Peer {
         self.poll(now);
     }
 
+    /// Waits for the worker's SCTP, and opens a data channel on each of these streams, agreed on out of band.
+    pub fn open_channels(&mut self, streams: &[u16]) {
+        let mut api = self.rtc.direct_api();
+        api.start_sctp(false);
+        for stream in streams {
+            let id = api.create_data_channel(ChannelConfig {
+                negotiated: Some(*stream),
+                ..ChannelConfig::default()
+            });
+            self.channels.push((*stream, id));
+        }
+    }
+
+    /// Sends a message on the data channel of a stream; false if its buffer is full.
+    pub fn send_message(&mut self, stream: u16, binary: bool, payload: &[u8], now: u64) -> bool {
+        let id = self.channel(stream);
+        let mut channel = self.rtc.channel(id).expect("an open channel");
+        let sent = channel.write(binary, payload).expect("a write");
+        self.poll(now);
+        sent
+    }
+
+    /// Closes the data channel of a stream.
+    pub fn close_channel(&mut self, stream: u16, now: u64) {
+        let id = self.channel(stream);
+        self.rtc.direct_api().close_data_channel(id);
+        self.handle_timeout(now);
+    }
+
+    fn channel(&self, stream: u16) -> ChannelId {
+        let found = self.channels.iter().find(|(of, _)| *of == stream);
+        found.expect("a channel").1
+    }
+
+    fn stream(&self, channel: ChannelId) -> u16 {
+        let found = self.channels.iter().find(|(_, id)| *id == channel);
+        found.expect("a channel of ours").0
+    }
+
     fn instant(&self, now: u64) -> Instant {
         self.epoch + Duration::from_micros(now)
     }
@@ -239,6 +291,12 @@ impl Peer {
                     sequence_number: *packet.seq_no,
                     payload: packet.payload.to_vec(),
                 }),
+                Ok(Output::Event(Event::ChannelOpen(id, _))) => self.open.push(self.stream(id)),
+                Ok(Output::Event(Event::ChannelClose(id))) => self.closed.push(self.stream(id)),
+                Ok(Output::Event(Event::ChannelData(message))) => {
+                    let stream = self.stream(message.id);
+                    self.messages.push((stream, message.binary, message.data));
+                }
                 Ok(Output::Event(_)) => {}
                 Err(error) => panic!("str0m: {error}"),
             }
