@@ -1,18 +1,18 @@
 //! Drives a Sluice worker: starts its process and mirrors what lives in it.
 //!
 //! ```text
-//! Worker                   a process, with two channels to it
-//! ├─ WebRtcServer          sockets that WebRTC transports share
-//! └─ Router                a room; knows which codecs may be forwarded in it
-//!    ├─ WebRtcTransport    a browser
-//!    ├─ PlainTransport     RTP over UDP
-//!    ├─ PipeTransport      another router
-//!    ├─ DirectTransport    packets to and from this process
-//!    │  ├─ Producer        media coming in
-//!    │  ├─ Consumer        media going out, of one producer of the same router
-//!    │  ├─ DataProducer    messages coming in
-//!    │  └─ DataConsumer    messages going out, of one data producer of the same router
-//!    ├─ AudioLevelObserver tells who is loudest
+//! Worker                      a process, with two channels to it
+//! ├─ WebRtcServer             sockets that WebRTC transports share
+//! └─ Router                   a room; knows which codecs may be forwarded in it
+//!    ├─ WebRtcTransport       a browser
+//!    ├─ PlainTransport        RTP over UDP
+//!    ├─ PipeTransport         another router
+//!    ├─ DirectTransport       packets to and from this process
+//!    │  ├─ Producer           media coming in
+//!    │  ├─ Consumer           media going out, of one producer of the same router
+//!    │  ├─ DataProducer       messages coming in
+//!    │  └─ DataConsumer       messages going out, of one data producer of the same router
+//!    ├─ AudioLevelObserver    tells who is loudest
 //!    └─ ActiveSpeakerObserver tells who speaks
 //! ```
 //!
@@ -37,6 +37,40 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A browser needs a [`WebRtcTransport`], whose parameters and whose own the application carries back and forth:
+//!
+//! ```no_run
+//! use client::{DtlsParameters, Router, SctpOptions, Transport, TransportEvent, WebRtcTransportOptions};
+//!
+//! # async fn example(router: Router, of_the_browser: DtlsParameters) -> client::Result<()> {
+//! let transport = router
+//!     .create_web_rtc_transport(WebRtcTransportOptions {
+//!         sctp: Some(SctpOptions::default()),
+//!         ..WebRtcTransportOptions::new([127, 0, 0, 1])
+//!     })
+//!     .await?;
+//! let for_the_browser = (
+//!     transport.id(),
+//!     transport.ice_parameters(),
+//!     transport.ice_candidates(),
+//!     transport.dtls_parameters(),
+//!     transport.sctp_parameters(),
+//! );
+//! println!("{for_the_browser:?}");
+//! transport.connect(of_the_browser).await?;
+//! let mut events = transport.events();
+//! while let Some(event) = events.recv().await {
+//!     if let TransportEvent::DtlsStateChange(state) = event {
+//!         println!("DTLS is {state:?}");
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Rooms grow beyond one worker by pipes: see [`Router::pipe_producer_to_router`]. Methods that create something may be
+//! given up by dropping their future: what they were about to create is closed then.
 //!
 //! What goes between peers with different abilities is decided by [`ortc`]: pure functions that need no worker.
 
