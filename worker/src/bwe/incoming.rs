@@ -189,7 +189,7 @@ impl Incoming {
 
 /// Shares of packets lost, of the last reports.
 #[derive(Debug, Default)]
-struct Losses {
+pub(super) struct Losses {
     /// A ring; `next` is where the oldest is, once it is full.
     shares: [f32; LOSSES],
     count: usize,
@@ -197,7 +197,7 @@ struct Losses {
 }
 
 impl Losses {
-    fn add(&mut self, share: f64) {
+    pub(super) fn add(&mut self, share: f64) {
         if let Some(slot) = self.shares.get_mut(self.next) {
             *slot = share as f32;
         }
@@ -206,7 +206,7 @@ impl Losses {
     }
 
     /// Newer ones weigh more.
-    fn mean(&self) -> f64 {
+    pub(super) fn mean(&self) -> f64 {
         let (mut weights, mut sum) = (0.0, 0.0);
         for age in 0..self.count {
             let weight = (self.count - age) as f64;

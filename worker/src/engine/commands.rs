@@ -170,9 +170,10 @@ impl Router {
                 let id = self.new_transport_id(target)?;
                 let options = options?;
                 let plain = Plain::open(&options, context.ports, context.rng)?;
+                let initial = options.options.initial_available_outgoing_bitrate;
                 let sctp = new_sctp(&options.options, false, context);
                 let kind = Kind::Plain(Box::new(plain));
-                let key = self.add_transport(id, kind, sctp, context);
+                let key = self.add_transport(id, kind, sctp, initial, context);
                 Ok(Outcome::Reply(self.transport_dump(key)))
             }
             Command::RouterCreateDirectTransport(options) => {
@@ -182,7 +183,7 @@ impl Router {
                     flag: options.direct,
                     max_message_size: options.max_message_size,
                 });
-                let key = self.add_transport(id, kind, None, context);
+                let key = self.add_transport(id, kind, None, None, context);
                 *after = After::TransportConnected(self.key, key);
                 Ok(Outcome::Reply(self.transport_dump(key)))
             }
@@ -190,9 +191,10 @@ impl Router {
                 let id = self.new_transport_id(target)?;
                 let options = options?;
                 let web_rtc = WebRtc::open(&options, context.certificate, context.ports, context.rng)?;
+                let initial = options.options.initial_available_outgoing_bitrate;
                 let sctp = new_sctp(&options.options, true, context);
                 let kind = Kind::WebRtc(Box::new(web_rtc));
-                let key = self.add_transport(id, kind, sctp, context);
+                let key = self.add_transport(id, kind, sctp, initial, context);
                 Ok(Outcome::Reply(self.transport_dump(key)))
             }
             Command::RouterCreateWebRtcTransportWithServer(options) => {
@@ -207,18 +209,20 @@ impl Router {
                 };
                 let options = options?;
                 let web_rtc = WebRtc::with_server(&options, server_key, server, context.certificate, context.rng)?;
+                let initial = options.options.initial_available_outgoing_bitrate;
                 let sctp = new_sctp(&options.options, true, context);
                 let kind = Kind::WebRtc(Box::new(web_rtc));
-                let key = self.add_transport(id, kind, sctp, context);
+                let key = self.add_transport(id, kind, sctp, initial, context);
                 Ok(Outcome::Reply(self.transport_dump(key)))
             }
             Command::RouterCreatePipeTransport(options) => {
                 let id = self.new_transport_id(target)?;
                 let options = options?;
                 let pipe = Pipe::open(&options, context.ports, context.rng)?;
+                let initial = options.options.initial_available_outgoing_bitrate;
                 let sctp = new_sctp(&options.options, false, context);
                 let kind = Kind::Pipe(Box::new(pipe));
-                let key = self.add_transport(id, kind, sctp, context);
+                let key = self.add_transport(id, kind, sctp, initial, context);
                 Ok(Outcome::Reply(self.transport_dump(key)))
             }
             Command::RouterCreateActiveSpeakerObserver(_)
@@ -257,9 +261,14 @@ impl Router {
         id: String,
         kind: Kind,
         sctp: Option<Box<Sctp>>,
+        initial_outgoing_bitrate: Option<u32>,
         context: &mut Context<'_>,
     ) -> TransportKey {
-        let key = self.transports.insert(Transport::new(id.clone(), kind, sctp));
+        let mut transport = Transport::new(id.clone(), kind, sctp);
+        if let Some(bitrate) = initial_outgoing_bitrate {
+            transport.initial_outgoing_bitrate = bitrate;
+        }
+        let key = self.transports.insert(transport);
         self.transport_ids.insert(id, key);
         if let Some(transport) = self.transports.get(key) {
             transport.register((self.key, key), context);

@@ -30,7 +30,8 @@ use super::router::Router;
 use super::sockets::Owner;
 use super::trace::TraceEvents;
 use crate::bwe::incoming::Arrival;
-use crate::bwe::{Feedback, Incoming};
+use crate::bwe::outgoing::INITIAL_BITRATE;
+use crate::bwe::{Feedback, Incoming, Outgoing};
 use crate::rtp::clock::ClockOffset;
 use crate::rtp::extensions::{self, HeaderExtensionKind};
 use crate::rtp::packet::RtpHeader;
@@ -85,6 +86,10 @@ pub struct Transport {
     pub max_outgoing_bitrate: Option<u32>,
     /// What the peer is told about what it sends.
     pub incoming: Option<Box<Incoming>>,
+    /// Where the estimation of what can be sent to the peer starts, in bits per second.
+    pub initial_outgoing_bitrate: u32,
+    /// What the peer tells about what it receives.
+    pub outgoing: Option<Box<Outgoing>>,
     recv_extensions: RecvRtpHeaderExtensions,
     /// Number of the next video packet, if the peer tells which of them arrive.
     wide_sequence: Option<u16>,
@@ -197,6 +202,8 @@ impl Transport {
             recv_extensions: RecvRtpHeaderExtensions::default(),
             max_outgoing_bitrate: None,
             incoming: None,
+            initial_outgoing_bitrate: INITIAL_BITRATE,
+            outgoing: None,
             wide_sequence: None,
         }
     }
@@ -286,11 +293,17 @@ impl Transport {
         }
     }
 
-    /// Counts video packets, if a consumer's peer tells which of them arrive.
+    /// Listens to what the peer tells about its bandwidth, if a consumer's parameters let it, and counts video packets
+    /// if it tells which of them arrive.
     pub fn watch_outgoing(&mut self, kind: MediaKind, parameters: &RtpParameters) {
-        if kind == MediaKind::Video && Feedback::of(parameters) == Some(Feedback::TransportCc) {
+        let Some(feedback) = Feedback::of(parameters).filter(|_| kind == MediaKind::Video) else {
+            return;
+        };
+        if feedback == Feedback::TransportCc {
             self.wide_sequence.get_or_insert(1);
         }
+        let initial = self.initial_outgoing_bitrate;
+        self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(initial)));
     }
 
     /// Takes note of a packet, whoever it is for: what is to be sent about it at once is appended to `out`. Returns when
@@ -437,6 +450,11 @@ impl Transport {
             rtx_send_bitrate: traffic.rtx_sent.bitrate(now),
             max_incoming_bitrate: (self.max_incoming_bitrate > 0).then_some(self.max_incoming_bitrate),
             available_incoming_bitrate: self.incoming.as_ref().and_then(|incoming| incoming.available_bitrate()),
+            available_outgoing_bitrate: self
+                .outgoing
+                .as_ref()
+                .map(|outgoing| outgoing.available_bitrate(self.max_outgoing_bitrate)),
+            rtp_packet_loss_sent: self.outgoing.as_ref().map(|outgoing| outgoing.packet_loss()),
             rtp_packet_loss_received: self.incoming.as_ref().map(|incoming| incoming.packet_loss()),
             sctp_state: self.sctp.as_ref().map(|sctp| sctp.state()),
             ..TransportStats::default()

@@ -12,7 +12,8 @@ use super::super::producer::Producer;
 use super::super::router::Router;
 use super::super::timers::Wake;
 use super::ReferenceTime;
-use crate::rtcp::{self, Block, DelaySinceReference, MAX_COMPOUND, ReportBlock, RtcpPacket};
+use crate::bwe::Outgoing;
+use crate::rtcp::{self, Block, DelaySinceReference, MAX_COMPOUND, ReportBlock, RtcpPacket, TransportFeedback};
 use crate::rtp::clock::SenderClock;
 use crate::rtp::send_stream::SendStream;
 
@@ -136,10 +137,25 @@ impl Router {
                     }
                 }
                 RtcpPacket::Nack { media_ssrc, items } => self.packets_requested(key, media_ssrc, items, context),
-                RtcpPacket::TransportFeedback { .. } | RtcpPacket::MaximumBitrate { .. } | RtcpPacket::Other { .. } => {
+                RtcpPacket::TransportFeedback { body, .. } => {
+                    if let Some(outgoing) = self.outgoing(key)
+                        && let Some(feedback) = TransportFeedback::parse(body)
+                    {
+                        outgoing.transport_feedback(&feedback);
+                    }
                 }
+                RtcpPacket::MaximumBitrate { bitrate } => {
+                    if let Some(outgoing) = self.outgoing(key) {
+                        outgoing.maximum_bitrate(bitrate);
+                    }
+                }
+                RtcpPacket::Other { .. } => {}
             }
         }
+    }
+
+    fn outgoing(&mut self, key: TransportKey) -> Option<&mut Outgoing> {
+        self.transports.get_mut(key)?.outgoing.as_deref_mut()
     }
 
     fn sender_report(&mut self, key: TransportKey, ssrc: u32, clock: SenderClock, context: &mut Context<'_>) {
