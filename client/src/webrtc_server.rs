@@ -118,11 +118,12 @@ impl WebRtcServer {
             }
             state.transports.values().cloned().collect::<Vec<_>>()
         };
-        if reason == CloseReason::Requested {
-            inner.link.post(inner.target(), Command::WebRtcServerClose);
-        }
         for transport in transports {
             transport.core().end(CloseReason::ListenServerClosed);
+        }
+        // Only now: what the worker tells about producers must not be taken for the end of their consumers.
+        if reason == CloseReason::Requested {
+            inner.link.post(inner.target(), Command::WebRtcServerClose);
         }
         if let Some(worker) = inner.worker.upgrade() {
             worker.forget_web_rtc_server(&inner.id);

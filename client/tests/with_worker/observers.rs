@@ -190,3 +190,77 @@ async fn what_cannot_be_observed() {
     let nobody = observer.add_producer("nobody").await;
     assert!(matches!(nobody, Err(Error::NotFound { .. })));
 }
+
+/// Levels of somebody who speaks: what never changes would be noise.
+const SPEECH: [u8; 16] = [10, 12, 30, 8, 70, 15, 9, 127, 20, 11, 40, 7, 60, 127, 14, 10];
+
+/// Lets two speak at the same time, each with its SSRC and these levels in turn, until there is an event of the wanted
+/// kind.
+async fn both_until(
+    speakers: [(&Producer, u32, &[u8]); 2],
+    events: &mut Events<RtpObserverEvent>,
+    wanted: impl Fn(&RtpObserverEvent) -> bool,
+) -> RtpObserverEvent {
+    let speaking = async {
+        for number in 0_u16.. {
+            for (producer, ssrc, levels) in speakers {
+                let level = levels[usize::from(number) % levels.len()];
+                producer.send(sound(ssrc, number, level)).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        event = find(events, wanted) => event,
+        () = speaking => unreachable!("there are enough numbers"),
+    }
+}
+
+#[tokio::test]
+async fn the_loudest_comes_first() {
+    let worker = worker().await;
+    let router = router(&worker).await;
+    let options = DirectTransportOptions::default();
+    let transport = router.create_direct_transport(options).await.unwrap();
+    let (quiet, loud) = (speaker(&transport, 1).await, speaker(&transport, 2).await);
+    let options = AudioLevelObserverOptions {
+        max_entries: 2,
+        interval: 250,
+        ..AudioLevelObserverOptions::default()
+    };
+    let observer = router.create_audio_level_observer(options).await.unwrap();
+    let mut events = observer.events();
+    observer.add_producer(quiet.id()).await.unwrap();
+    observer.add_producer(loud.id()).await.unwrap();
+    let two = |event: &RtpObserverEvent| matches!(event, RtpObserverEvent::Volumes(volumes) if volumes.len() == 2);
+    let event = both_until([(&quiet, 1, &[60]), (&loud, 2, &[30])], &mut events, two).await;
+    let RtpObserverEvent::Volumes(volumes) = event else {
+        unreachable!("that was waited for")
+    };
+    let found = volumes.iter().map(|found| (found.producer.id(), found.volume));
+    assert_eq!(found.collect::<Vec<_>>(), [(loud.id(), -30), (quiet.id(), -60)]);
+}
+
+#[tokio::test]
+async fn dominance_goes_back_and_forth() {
+    let worker = worker().await;
+    let router = router(&worker).await;
+    let options = DirectTransportOptions::default();
+    let transport = router.create_direct_transport(options).await.unwrap();
+    let speakers = [(speaker(&transport, 1).await, 1), (speaker(&transport, 2).await, 2)];
+    let options = ActiveSpeakerObserverOptions {
+        interval: 100,
+        ..ActiveSpeakerObserverOptions::default()
+    };
+    let observer = router.create_active_speaker_observer(options).await.unwrap();
+    let mut events = observer.events();
+    for (producer, _) in &speakers {
+        observer.add_producer(producer.id()).await.unwrap();
+    }
+    let [first, second] = &speakers;
+    for ((speaking, ssrc), (silent, other)) in [(first, second), (second, first), (first, second)] {
+        let both = [(speaking, *ssrc, &SPEECH[..]), (silent, *other, &[127][..])];
+        let dominant = |event: &RtpObserverEvent| matches!(event, RtpObserverEvent::DominantSpeaker(found) if found.id() == speaking.id());
+        both_until(both, &mut events, dominant).await;
+    }
+}

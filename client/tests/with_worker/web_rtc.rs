@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use client::{
-    CloseReason, DtlsFingerprint, DtlsParameters, DtlsRole, DtlsState, ErrorKind, FingerprintAlgorithm,
-    IceCandidateTcpType, IceRole, IceState, ListenInfo, ListenIp, Protocol, SctpOptions, SctpState, Transport,
-    TransportEvent, TransportKindDump, WebRtcListen, WebRtcServerEvent, WebRtcServerOptions, WebRtcTransport,
-    WebRtcTransportOptions, WorkerEvent,
+    CloseReason, ConsumerEvent, ConsumerOptions, DtlsFingerprint, DtlsParameters, DtlsRole, DtlsState, ErrorKind,
+    FingerprintAlgorithm, IceCandidateTcpType, IceRole, IceState, ListenInfo, ListenIp, MediaKind, ProducerOptions,
+    Protocol, SctpOptions, SctpState, Transport, TransportEvent, TransportKindDump, WebRtcListen, WebRtcServerEvent,
+    WebRtcServerOptions, WebRtcTransport, WebRtcTransportOptions, WorkerEvent,
 };
 
-use crate::common::{next, rest, router, worker};
+use crate::common::{audio, next, rest, router, worker};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -310,4 +310,32 @@ async fn wrong_arguments_of_servers() {
     tokio::time::timeout(Duration::from_secs(5), worker.wait())
         .await
         .unwrap();
+}
+
+/// The worker tells about the ends of producers while this side still closes transports.
+#[tokio::test]
+async fn consumers_end_with_their_transport_when_a_server_closes() {
+    let worker = worker().await;
+    let router = router(&worker).await;
+    let options = WebRtcServerOptions::new(vec![info(Protocol::Udp)]);
+    let server = worker.create_web_rtc_server(options).await.unwrap();
+    let mut consumers = Vec::new();
+    for ssrc in 0..200 {
+        let options = WebRtcTransportOptions::with_server(server.clone());
+        let transport = router.create_web_rtc_transport(options).await.unwrap();
+        let options = ProducerOptions::new(MediaKind::Audio, audio(1000 + ssrc));
+        let producer = transport.produce(options).await.unwrap();
+        let options = ConsumerOptions::new(producer.id(), router.rtp_capabilities().clone());
+        consumers.push(transport.consume(options).await.unwrap());
+    }
+    // On another thread than what reads from the worker.
+    tokio::task::spawn_blocking(move || server.close()).await.unwrap();
+    for consumer in consumers {
+        let events = rest(consumer.events()).await;
+        let last = events.last();
+        assert!(
+            matches!(last, Some(ConsumerEvent::Closed(CloseReason::TransportClosed))),
+            "{last:?}"
+        );
+    }
 }
