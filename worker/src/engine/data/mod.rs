@@ -1,7 +1,7 @@
 //! Data producers and data consumers: messages that come over an SCTP stream or from the parent, and go to any number
 //! of SCTP streams and to the parent, in any mix.
 //!
-//! [`commands`] carries out what the parent asks, [`messages`] carries messages, [`sctp`] is the association of a
+//! `commands` carries out what the parent asks, `messages` carries messages, `sctp` is the association of a
 //! transport.
 
 mod commands;
