@@ -4,7 +4,7 @@ CARGO ?= cargo
 SECONDS ?= 10
 OUTPUT ?= relay.webm
 
-.PHONY: help run test lint bench docs tools
+.PHONY: help run test lint bench fuzz docs tools
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,19 @@ lint: ## formatting, clippy, documentation, dependencies
 bench: ## CPU per forwarded packet of the worker, beside a ceiling and plain sendto
 	$(CARGO) build --release -p worker -p bench
 	target/release/bench --worker target/release/worker
+
+# Of libFuzzer alone: what is unsafe in here is C, which has fuzzers of its own. Without link time optimization the
+# binaries are there in minutes.
+FUZZ_BUILD = CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+  $(CARGO) +nightly fuzz run --features libfuzzer --sanitizer none
+TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
+
+fuzz: ## look for inputs that break a parser, SECONDS= for each of TARGETS= (needs a nightly compiler)
+	@command -v cargo-fuzz >/dev/null || { echo "installing cargo-fuzz"; $(CARGO) install --quiet --locked cargo-fuzz; }
+	@for target in $(TARGETS); do echo "== $$target"; mkdir -p target/fuzz/$$target; \
+	  $(FUZZ_BUILD) $$target target/fuzz/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=0 -verbosity=0 || exit 1; \
+	done
 
 docs: ## build the API documentation
 	$(CARGO) doc --workspace --no-deps
