@@ -136,7 +136,10 @@ fn connect(data: &[u8]) -> bool {
                 match event {
                     dtls::Event::Connected(connected) => {
                         assert!(keys[side].is_none(), "connected twice");
-                        keys[side] = Some((connected.local_key.as_ref().to_vec(), connected.remote_key.as_ref().to_vec()));
+                        keys[side] = Some((
+                            connected.local_key.as_ref().to_vec(),
+                            connected.remote_key.as_ref().to_vec(),
+                        ));
                         ends[side].send(b"data", now);
                     }
                     dtls::Event::Data(_) => assert!(keys[side].is_some(), "data before the handshake"),
