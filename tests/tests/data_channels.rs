@@ -81,6 +81,7 @@ fn a_bad_network_loses_nothing_and_keeps_the_order() {
             duplicates: 50,
             min_delay: 10_000,
             max_delay: 60_000,
+            ..Link::default()
         };
         let mut simulation = simulation(seed, link, &[Protocol::Udp; 3], &[1]);
         simulation.request("transport.produceData", internal(0, "p", ""), sctp(1));

@@ -72,6 +72,7 @@ fn a_bad_network_delays_the_connection_and_loses_only_what_it_loses() {
             duplicates: 100,
             min_delay: 10_000,
             max_delay: 120_000,
+            ..Link::default()
         };
         let active = [seed % 2 == 0, seed % 3 == 0];
         let mut simulation = pair(seed, link, [Protocol::Udp; 2], active);

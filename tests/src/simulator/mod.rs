@@ -1,8 +1,10 @@
 //! The engine in virtual time: no sockets, no clock, thousands of peers, and every failure comes back with its seed.
 
+pub mod media;
 pub mod network;
 pub mod peer;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -13,6 +15,7 @@ use worker::dtls::Certificate;
 use worker::engine::outbox::{ChannelMessage, Outbox};
 use worker::engine::{Config, Datagram, Engine};
 
+use media::{RECEIVED_TYPE, Receiver, SENT_TYPE, Sender};
 use network::{Arrival, Network, Protocol};
 use peer::Peer;
 
@@ -25,8 +28,13 @@ pub struct Simulation {
     pub network: Network,
     /// The peers.
     pub peers: Vec<Peer>,
+    /// Senders of video over plain transports.
+    pub senders: Vec<Sender>,
+    /// Receivers of video over plain transports.
+    pub receivers: Vec<Receiver>,
     /// Notifications: when, target, event, data.
     pub told: Vec<(u64, String, String, Value)>,
+    receiver_at: HashMap<SocketAddr, usize>,
     outbox: Outbox,
     epoch: Instant,
     next_id: u32,
@@ -46,7 +54,10 @@ impl Simulation {
             }),
             network: Network::new(seed),
             peers: Vec::new(),
+            senders: Vec::new(),
+            receivers: Vec::new(),
             told: Vec::new(),
+            receiver_at: HashMap::new(),
             outbox: Outbox::new(),
             epoch: Instant::now(),
             next_id: 0,
@@ -154,6 +165,78 @@ impl Simulation {
         self.peers[peer].declare_receiving(ssrc);
     }
 
+    /// A plain transport of this id, which learns its peer or is told of one; returns its address.
+    pub fn plain_transport(&mut self, id: &str, peer: Option<SocketAddr>) -> SocketAddr {
+        let internal = json!({ "routerId": "r", "transportId": id });
+        let options = json!({ "listenIp": { "ip": "10.0.0.1" }, "rtcpMux": true, "comedia": peer.is_none() });
+        let dump = self.request("router.createPlainTransport", internal.clone(), options);
+        if let Some(peer) = peer {
+            let data = json!({ "ip": peer.ip().to_string(), "port": peer.port() });
+            self.request("transport.connect", internal, data);
+        }
+        let port = dump["tuple"]["localPort"].as_u64().expect("a port");
+        SocketAddr::from(([10, 0, 0, 1], port as u16))
+    }
+
+    /// A sender of VP8 with transport `in<index>` and producer `v<index>`; requests for key frames keep `delay` ms
+    /// between them. Returns its index.
+    pub fn add_sender(&mut self, ssrc: u32, delay: u32) -> usize {
+        let index = self.senders.len();
+        let address = SocketAddr::from(([10, 2, 0, index as u8 + 1], 5000));
+        let to = self.plain_transport(&format!("in{index}"), None);
+        self.produce_video(&format!("in{index}"), &format!("v{index}"), ssrc, delay);
+        self.senders.push(Sender::new(address, to, ssrc, self.now()));
+        index
+    }
+
+    /// A producer of VP8 on a transport, with retransmissions under the next SSRC.
+    pub fn produce_video(&mut self, transport: &str, producer: &str, ssrc: u32, delay: u32) {
+        let parameters = json!({
+            "mid": "video", "codecs": video_codecs(SENT_TYPE),
+            "encodings": [{ "ssrc": ssrc, "rtx": { "ssrc": ssrc + 1 } }],
+        });
+        let types =
+            [0, 1].map(|add| json!({ "payloadType": SENT_TYPE + add, "mappedPayloadType": RECEIVED_TYPE + add }));
+        let mapping = json!({ "codecs": types, "encodings": [{ "ssrc": ssrc, "mappedSsrc": ssrc + 2 }] });
+        let internal = json!({ "routerId": "r", "transportId": transport, "producerId": producer });
+        let data = json!({ "kind": "video", "rtpParameters": parameters, "rtpMapping": mapping,
+            "keyFrameRequestDelay": delay });
+        self.request("transport.produce", internal, data);
+    }
+
+    /// A receiver of what sender `v<sender>` sends, with transport `out<index>` and consumer `w<index>`.
+    /// Returns its index.
+    pub fn add_receiver(&mut self, sender: usize) -> usize {
+        let index = self.receivers.len();
+        let address = SocketAddr::from(([10, 3, (index / 200) as u8, (index % 200) as u8 + 1], 5000));
+        let to = self.plain_transport(&format!("out{index}"), Some(address));
+        let ssrc = 1_000_000 + 10 * index as u32;
+        let produced = self.senders[sender].ssrc;
+        self.consume_video(
+            &format!("out{index}"),
+            &format!("w{index}"),
+            &format!("v{sender}"),
+            produced,
+            ssrc,
+        );
+        self.receiver_at.insert(address, index);
+        self.receivers.push(Receiver::new(address, to, ssrc, self.now()));
+        index
+    }
+
+    /// A consumer of a producer that [`produce_video`](Self::produce_video) made with the SSRC `produced`.
+    pub fn consume_video(&mut self, transport: &str, consumer: &str, producer: &str, produced: u32, ssrc: u32) {
+        let parameters = json!({
+            "codecs": video_codecs(RECEIVED_TYPE), "encodings": [{ "ssrc": ssrc, "rtx": { "ssrc": ssrc + 1 } }],
+        });
+        let internal = json!({
+            "routerId": "r", "transportId": transport, "consumerId": consumer, "producerId": producer,
+        });
+        let data = json!({ "kind": "video", "type": "simple", "rtpParameters": parameters,
+            "consumableRtpEncodings": [{ "ssrc": produced + 2 }] });
+        self.request("transport.consume", internal, data);
+    }
+
     /// Lets things go on until the condition holds. False: it did not within `limit` microseconds.
     pub fn run_until(&mut self, limit: u64, mut done: impl FnMut(&mut Self) -> bool) -> bool {
         let end = self.network.now + limit;
@@ -176,8 +259,12 @@ impl Simulation {
     fn step(&mut self, end: u64) -> bool {
         self.send_of_peers();
         let peers = self.peers.iter().filter_map(Peer::deadline);
+        let senders = self.senders.iter().filter_map(Sender::deadline);
+        let receivers = self.receivers.iter().filter_map(Receiver::deadline);
         let others = [self.engine.next_timeout(), self.network.next_arrival()];
         let Some(next) = peers
+            .chain(senders)
+            .chain(receivers)
             .chain(others.into_iter().flatten())
             .min()
             .filter(|next| *next <= end)
@@ -198,6 +285,12 @@ impl Simulation {
                 peer.handle_timeout(now);
             }
         }
+        self.senders.iter_mut().for_each(|sender| sender.handle_timeout(now));
+        for receiver in &mut self.receivers {
+            if receiver.deadline().is_some_and(|at| at <= now) {
+                receiver.handle_timeout(now);
+            }
+        }
         true
     }
 
@@ -207,12 +300,25 @@ impl Simulation {
                 self.network.send(packet);
             }
         }
+        let senders = self.senders.iter_mut().flat_map(Sender::take_output);
+        let receivers = self.receivers.iter_mut().flat_map(Receiver::take_output);
+        for packet in senders.chain(receivers) {
+            self.network.send(packet);
+        }
     }
 
     fn deliver(&mut self, mut arrival: Arrival) {
         let now = self.network.now;
         if let Some(peer) = self.peers.iter_mut().find(|peer| peer.public_address == arrival.to) {
             peer.handle(&arrival, now);
+            return;
+        }
+        if let Some(sender) = self.senders.iter_mut().find(|sender| sender.address == arrival.to) {
+            sender.handle(&arrival, now);
+            return;
+        }
+        if let Some(index) = self.receiver_at.get(&arrival.to) {
+            self.receivers[*index].handle(&arrival, now);
             return;
         }
         let (to, from, protocol) = (arrival.to, arrival.from, arrival.protocol);
@@ -258,4 +364,15 @@ impl Simulation {
         self.outbox.payloads.clear();
         response
     }
+}
+
+/// VP8 with all feedback, and its retransmissions.
+fn video_codecs(payload_type: u8) -> Value {
+    json!([
+        { "mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90_000, "rtcpFeedback": [
+            { "type": "nack" }, { "type": "nack", "parameter": "pli" },
+        ] },
+        { "mimeType": "video/rtx", "payloadType": payload_type + 1, "clockRate": 90_000,
+          "parameters": { "apt": payload_type } },
+    ])
 }

@@ -19,6 +19,22 @@ pub struct Link {
     pub min_delay: u64,
     /// Longest way in microseconds; above the shortest, packets overtake each other.
     pub max_delay: u64,
+    /// Packets that are lost in a row, on average; 1 or 0 for losses that know nothing of each other.
+    pub burst: u32,
+    /// Bits per second to or from one address, 0 for any number. What is more waits.
+    pub rate: u64,
+}
+
+/// Bytes that wait before a link with a rate; what is more is lost.
+const MAX_WAITING: u64 = 100_000;
+
+/// What a link of one address and direction remembers.
+#[derive(Debug, Default)]
+struct Way {
+    /// Packets that are still to be lost.
+    losing: u32,
+    /// When it will have sent what waits.
+    busy_until: u64,
 }
 
 impl Default for Link {
@@ -29,8 +45,19 @@ impl Default for Link {
             duplicates: 0,
             min_delay: 20_000,
             max_delay: 20_000,
+            burst: 1,
+            rate: 0,
         }
     }
+}
+
+/// Which packets of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Those that it sends.
+    From,
+    /// Those that it gets.
+    To,
 }
 
 /// UDP or TCP.
@@ -66,16 +93,20 @@ enum Socket {
 pub struct Network {
     /// For packets sent from now on.
     pub link: Link,
+    /// Other links: of packets from this address, or to it.
+    pub links: HashMap<(SocketAddr, Direction), Link>,
     /// Virtual time in microseconds.
     pub now: u64,
     /// Packets and bytes that the engine sent.
     pub sent: (u64, u64),
+    sent_to: HashMap<SocketAddr, u64>,
     sockets: BTreeMap<SocketId, Socket>,
     bound: HashMap<(SocketAddr, Protocol), SocketId>,
     connections: HashMap<(SocketAddr, SocketAddr), SocketId>,
     next_socket: u32,
     next_port: u16,
     way: BTreeMap<(u64, u64), Arrival>,
+    ways: HashMap<(SocketAddr, SocketAddr), Way>,
     counter: u64,
     rng: ChaCha8Rng,
 }
@@ -85,14 +116,17 @@ impl Network {
     pub fn new(seed: u64) -> Self {
         Self {
             link: Link::default(),
+            links: HashMap::new(),
             now: 0,
             sent: (0, 0),
+            sent_to: HashMap::new(),
             sockets: BTreeMap::new(),
             bound: HashMap::new(),
             connections: HashMap::new(),
             next_socket: 0,
             next_port: 20_000,
             way: BTreeMap::new(),
+            ways: HashMap::new(),
             counter: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
         }
@@ -101,6 +135,11 @@ impl Network {
     /// Sockets that the engine holds open.
     pub fn open_sockets(&self) -> usize {
         self.sockets.len()
+    }
+
+    /// Bytes that the engine sent to an address.
+    pub fn bytes_to(&self, address: SocketAddr) -> u64 {
+        self.sent_to.get(&address).copied().unwrap_or_default()
     }
 
     /// The engine's socket for packets to this address.
@@ -131,11 +170,16 @@ impl Network {
 
     /// Sends a packet on its way.
     pub fn send(&mut self, packet: Arrival) {
-        let link = self.link;
+        let from = self.links.get(&(packet.from, Direction::From));
+        let to = self.links.get(&(packet.to, Direction::To));
+        let link = from.or(to).copied().unwrap_or(self.link);
         let tcp = packet.protocol == Protocol::Tcp;
-        if !tcp && self.rng.random_range(0..1000) < link.loss {
+        if !tcp && self.loses(&link, &packet) {
             return;
         }
+        let Some(waits) = self.queue(&link, &packet) else {
+            return;
+        };
         let copies = 1 + u32::from(!tcp && self.rng.random_range(0..1000) < link.duplicates);
         for _ in 0..copies {
             let delay = if tcp {
@@ -144,8 +188,41 @@ impl Network {
                 self.rng.random_range(link.min_delay..=link.max_delay)
             };
             self.counter += 1;
-            self.way.insert((self.now + delay, self.counter), packet.clone());
+            self.way
+                .insert((self.now + waits + delay, self.counter), packet.clone());
         }
+    }
+
+    /// Whether this one is lost. A burst has at least one packet and twice the average at most.
+    fn loses(&mut self, link: &Link, packet: &Arrival) -> bool {
+        let burst = link.burst.max(1);
+        let begins = self.rng.random_range(0..1000 * burst) < link.loss;
+        if burst == 1 {
+            return begins;
+        }
+        let length = self.rng.random_range(1..2 * burst);
+        let way = self.ways.entry((packet.from, packet.to)).or_default();
+        if way.losing == 0 && begins {
+            way.losing = length;
+        }
+        let lost = way.losing > 0;
+        way.losing = way.losing.saturating_sub(1);
+        lost
+    }
+
+    /// How long a packet waits before it leaves; None if there is no room.
+    fn queue(&mut self, link: &Link, packet: &Arrival) -> Option<u64> {
+        if link.rate == 0 {
+            return Some(0);
+        }
+        let way = self.ways.entry((packet.from, packet.to)).or_default();
+        let waits = way.busy_until.saturating_sub(self.now);
+        if waits * link.rate / 8_000_000 > MAX_WAITING {
+            return None;
+        }
+        let waits = waits + packet.bytes.len() as u64 * 8_000_000 / link.rate;
+        way.busy_until = self.now + waits;
+        Some(waits)
     }
 
     /// When the next packet arrives.
@@ -206,6 +283,7 @@ impl Ports for Network {
             for bytes in arena[run.start..run.start + run.length].chunks(run.segment) {
                 self.sent.0 += 1;
                 self.sent.1 += bytes.len() as u64;
+                *self.sent_to.entry(run.destination).or_default() += bytes.len() as u64;
                 self.send(Arrival {
                     from,
                     to: run.destination,

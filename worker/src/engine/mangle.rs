@@ -73,6 +73,8 @@ pub struct ForwardedPacket {
     pub descriptor: PayloadDescriptor,
     /// Whether a receiver must wait for a key frame before it can decode.
     pub key_frame_needed: bool,
+    /// The sender has begun anew with this one: sequence numbers and timestamps have nothing to do with those before.
+    pub begins_anew: bool,
 }
 
 /// What a consumer changes in a packet.
@@ -254,6 +256,7 @@ impl HeaderMangler {
             is_key_frame: false,
             descriptor: PayloadDescriptor::default(),
             key_frame_needed: false,
+            begins_anew: false,
         }
     }
 }
@@ -377,6 +380,7 @@ impl ForwardedPacket {
             is_key_frame: false,
             descriptor: PayloadDescriptor::default(),
             key_frame_needed: false,
+            begins_anew: false,
         })
     }
 }

@@ -241,6 +241,7 @@ impl Producer {
         descriptor: PayloadDescriptor,
         now: u64,
     ) -> Option<Forward> {
+        let begins_anew = self.streams.get_mut(index)?.as_mut()?.take_began_anew();
         let stream = self.streams.get(index)?.as_ref()?;
         if descriptor.is_key_frame {
             self.key_frames.received(stream.params.ssrc);
@@ -261,6 +262,7 @@ impl Producer {
         forwarded.is_key_frame = descriptor.is_key_frame;
         forwarded.descriptor = descriptor;
         forwarded.key_frame_needed = key_frame_needed;
+        forwarded.begins_anew = begins_anew;
         forwarded.captured_at = captured_at;
         let orientation = self.mangler.video_orientation(header, packet);
         let orientation = orientation.filter(|orientation| self.video_orientation.as_ref() != Some(orientation));

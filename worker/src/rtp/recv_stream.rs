@@ -56,6 +56,8 @@ pub struct RecvStream {
     pub nack: Option<Box<NackGenerator>>,
     rtx: Option<Box<RtxStream>>,
     sequence: SequenceTracker,
+    /// The sender has begun anew, and nobody has been told yet.
+    began_anew: bool,
     jitter: Jitter,
     /// Packets to forward: media, and retransmissions of what was missing.
     rate: RateCounter,
@@ -175,6 +177,7 @@ impl RecvStream {
             nack_packet_count: 0,
             rtx: None,
             sequence: SequenceTracker::new(),
+            began_anew: false,
             jitter: Jitter::new(),
             rate,
             received: 0,
@@ -205,6 +208,7 @@ impl RecvStream {
         match self.sequence.update(header.sequence_number, header.timestamp, now) {
             SequenceUpdate::Rejected => return false,
             SequenceUpdate::Reset => {
+                self.began_anew = true;
                 self.report.restart();
                 self.received = 0;
                 self.evaluated.expected = 0;
@@ -214,6 +218,11 @@ impl RecvStream {
             SequenceUpdate::Accepted { .. } => {}
         }
         true
+    }
+
+    /// True once after the sender began anew: with sequence numbers far from those before.
+    pub fn take_began_anew(&mut self) -> bool {
+        std::mem::take(&mut self.began_anew)
     }
 
     fn count(&mut self, header: &RtpHeader, size: usize, now: u64) {

@@ -109,6 +109,10 @@ impl Consumer {
     ) -> Option<Rewrite> {
         let index = self.index_of(packet.encoding)?;
         let supported = self.payload_types.contains(&packet.payload_type);
+        if packet.begins_anew {
+            self.begin_anew(index);
+            self.wanted_key_frame = packet.key_frame_needed.then_some(packet.encoding);
+        }
         let outcome = match &mut self.policy {
             Policy::Simple(simple) => {
                 let starting = simple.is_starting();
@@ -158,6 +162,16 @@ impl Consumer {
                     ..rewrite
                 })
             }
+        }
+    }
+
+    /// The sender of a stream has begun anew: so do we with it, where receivers can follow.
+    fn begin_anew(&mut self, index: usize) {
+        match &mut self.policy {
+            Policy::Simple(simple) => simple.restart(),
+            Policy::Pipe(streams) => streams.get_mut(index).into_iter().for_each(Simple::restart),
+            Policy::Simulcast(simulcast) => simulcast.leave(index as u8),
+            Policy::Svc(svc) => svc.begin_anew(),
         }
     }
 

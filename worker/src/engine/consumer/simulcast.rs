@@ -159,6 +159,13 @@ impl Simulcast {
         true
     }
 
+    /// Sends nothing more of a stream before it has had a key frame.
+    pub fn leave(&mut self, spatial: u8) {
+        if self.current == Some(spatial) {
+            self.current = None;
+        }
+    }
+
     /// Chooses the target anew, without an estimate of the bandwidth. `force` acts even if it is the same as before.
     pub fn evaluate(
         &mut self,

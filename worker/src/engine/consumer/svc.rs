@@ -75,6 +75,12 @@ impl Svc {
         had
     }
 
+    /// Waits for a key frame, with the same target.
+    pub fn begin_anew(&mut self) {
+        self.starting = true;
+        self.layers.begin();
+    }
+
     /// Chooses the target anew, without an estimate of the bandwidth. `force` acts even if it is the same as before.
     pub fn evaluate(
         &mut self,
