@@ -64,15 +64,29 @@ fn cycle(simulation: &mut Simulation, number: usize) {
     let digest = ["AB"; 32].join(":");
     let parameters = json!({ "role": "server", "fingerprints": [{ "algorithm": "sha-256", "value": digest }] });
     for transport in ["web", "shared"] {
-        simulation.request("transport.connect", of(transport), json!({ "dtlsParameters": parameters }));
+        simulation.request(
+            "transport.connect",
+            of(transport),
+            json!({ "dtlsParameters": parameters }),
+        );
     }
-    simulation.request("router.createPipeTransport", of("pipe"), json!({ "listenIp": ip, "enableRtx": true }));
-    simulation.request("router.createDirectTransport", of("direct"), json!({ "direct": true, "maxMessageSize": 1000 }));
+    simulation.request(
+        "router.createPipeTransport",
+        of("pipe"),
+        json!({ "listenIp": ip, "enableRtx": true }),
+    );
+    simulation.request(
+        "router.createDirectTransport",
+        of("direct"),
+        json!({ "direct": true, "maxMessageSize": 1000 }),
+    );
     let observer = json!({ "routerId": "r", "rtpObserverId": "o" });
     let levels = json!({ "maxEntries": 1, "threshold": -80, "interval": 500 });
     simulation.request("router.createAudioLevelObserver", observer.clone(), levels);
     let address = "10.2.0.1:5000".parse().expect("an address");
-    simulation.senders.push(Sender::new(address, to, 1111, simulation.now()));
+    simulation
+        .senders
+        .push(Sender::new(address, to, 1111, simulation.now()));
     simulation.run(150_000);
     simulation.senders.clear();
     match number % 3 {
@@ -109,7 +123,8 @@ fn cycle(simulation: &mut Simulation, number: usize) {
 fn assert_empty(simulation: &mut Simulation) {
     let router = simulation.request("router.dump", json!({ "routerId": "r" }), json!({}));
     for (key, value) in router.as_object().expect("a dump") {
-        let empty = value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(|map| map.is_empty());
+        let empty =
+            value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty);
         assert!(key == "id" || empty, "{key}: {value}");
     }
     let server = simulation.request("webRtcServer.dump", json!({ "webRtcServerId": "s" }), json!({}));
@@ -151,7 +166,9 @@ fn sessions_that_come_and_go() {
             let protocol = if index % 3 == 0 { Protocol::Tcp } else { Protocol::Udp };
             simulation.add_peer(protocol, index % 2 == 0, true);
         }
-        let connected = simulation.run_until(20 * SECOND, |simulation| simulation.peers.iter().all(|peer| peer.connected));
+        let connected = simulation.run_until(20 * SECOND, |simulation| {
+            simulation.peers.iter().all(|peer| peer.connected)
+        });
         assert!(connected, "round {round}");
         for index in 0..6 {
             // Some say goodbye, of others the worker only hears that they are closed.
