@@ -6,6 +6,7 @@ pub mod compare;
 pub mod deviations;
 pub mod dtls_peer;
 pub mod frame;
+pub mod memory;
 pub mod normalise;
 pub mod packets;
 pub mod peers;

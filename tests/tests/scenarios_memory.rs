@@ -1,38 +1,10 @@
 //! What was created and closed leaves nothing behind: no object in a dump, no socket, no timer, no byte.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use serde_json::{Value, json};
+use tests::memory::{Counting, held};
 use tests::simulator::Simulation;
 use tests::simulator::media::Sender;
 use tests::simulator::network::Protocol;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-}
-
-/// Counts what is held.
-struct Counting;
-
-// SAFETY: hands everything to the system allocator.
-#[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.set(HELD.get() + layout.size() as isize);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.set(HELD.get() - layout.size() as isize);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        HELD.set(HELD.get() + size as isize - layout.size() as isize);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -145,14 +117,14 @@ fn two_thousand_times_everything() {
     }
     simulation.run(SETTLED);
     assert_empty(&mut simulation);
-    let before = HELD.get();
+    let before = held();
     assert!(before > 0, "the counter counts");
     for number in 0..2000 {
         cycle(&mut simulation, number);
     }
     simulation.run(SETTLED);
     assert_empty(&mut simulation);
-    let grown = HELD.get() - before;
+    let grown = held() - before;
     assert!(grown < SLACK, "{grown} bytes more after 2,000 rounds");
 }
 
@@ -183,9 +155,9 @@ fn sessions_that_come_and_go() {
         simulation.told = Vec::new();
         assert_empty(&mut simulation);
         if round == 3 {
-            before = HELD.get();
+            before = held();
         }
     }
-    let grown = HELD.get() - before;
+    let grown = held() - before;
     assert!(grown < SLACK, "{grown} bytes more after 48 sessions");
 }

@@ -10,9 +10,12 @@ use worker::dtls::Certificate;
 use worker::engine::outbox::{ChannelMessage, Outbox, Run};
 use worker::engine::ports::{BindError, Ports, SocketId};
 use worker::engine::{Config, Datagram, Engine};
+use worker::rtp::packet::{RtpHeader, is_rtcp};
 
 /// Port of those who get media.
 pub const SINK: u16 = 40_000;
+/// The port behind the last one of those.
+const SINK_END: u16 = SINK + 2;
 /// Most sockets of the engine.
 const MAX_SOCKETS: usize = 200;
 /// Most timers that are let run for one wait, so that no input runs for long.
@@ -56,8 +59,26 @@ impl Ports for Network {
             assert!(self.open.contains_key(&run.socket), "sent from a socket that is closed");
             let bytes = &arena[run.start..run.start + run.length];
             assert!(!bytes.is_empty() && run.segment > 0);
+            if matches!(run.destination.port(), SINK..SINK_END) {
+                bytes.chunks(run.segment).for_each(assert_sound);
+            }
             self.sent += bytes.len() as u64;
         }
+    }
+}
+
+/// What receivers in the clear get is RTP or RTCP, whatever the sender has sent.
+fn assert_sound(datagram: &[u8]) {
+    if is_rtcp(datagram) {
+        let (mut rest, mut packets) = (datagram, 0);
+        while let Some(&[_, _, high, low]) = rest.first_chunk::<4>() {
+            let length = 4 * (1 + usize::from(u16::from_be_bytes([high, low])));
+            rest = rest.get(length..).expect("a whole packet");
+            packets += 1;
+        }
+        assert!(rest.is_empty() && packets > 0);
+    } else if let Err(error) = RtpHeader::parse(datagram) {
+        panic!("{error}: {datagram:02x?}");
     }
 }
 

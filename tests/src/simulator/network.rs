@@ -99,6 +99,8 @@ pub struct Network {
     pub now: u64,
     /// Packets and bytes that the engine sent.
     pub sent: (u64, u64),
+    /// If present, copies of all packets that are sent, by whomever.
+    pub tap: Option<Vec<Arrival>>,
     sent_to: HashMap<SocketAddr, u64>,
     sockets: BTreeMap<SocketId, Socket>,
     bound: HashMap<(SocketAddr, Protocol), SocketId>,
@@ -119,6 +121,7 @@ impl Network {
             links: HashMap::new(),
             now: 0,
             sent: (0, 0),
+            tap: None,
             sent_to: HashMap::new(),
             sockets: BTreeMap::new(),
             bound: HashMap::new(),
@@ -170,6 +173,9 @@ impl Network {
 
     /// Sends a packet on its way.
     pub fn send(&mut self, packet: Arrival) {
+        if let Some(tap) = &mut self.tap {
+            tap.push(packet.clone());
+        }
         let from = self.links.get(&(packet.from, Direction::From));
         let to = self.links.get(&(packet.to, Direction::To));
         let link = from.or(to).copied().unwrap_or(self.link);

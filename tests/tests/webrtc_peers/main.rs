@@ -1,6 +1,7 @@
 //! Peers of an independent WebRTC implementation (str0m) talk through a worker process: ICE, DTLS, SRTP, RTP and RTCP
 //! over UDP and TCP on loopback.
 
+mod slow;
 mod world;
 
 use std::time::Duration;

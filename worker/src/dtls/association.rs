@@ -1,4 +1,5 @@
 //! One DTLS connection with a peer.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -3,6 +3,7 @@
 //! The protocol machine stops repeating its own messages as soon as it gets part of an answer; if the rest is lost,
 //! both sides wait for ever. So it is given whole flights only, each message in one piece: repetitions, fragments and
 //! gaps end here.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 //!
 //! Browsers list AES-CM first, which costs four times as much for each packet as AES-GCM, and the protocol crate takes
 //! the first of the peer's that is known. Knowing what the peer offers, it is configured with our choice alone.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use channel_proto::srtp_parameters::SrtpCryptoSuite;
 

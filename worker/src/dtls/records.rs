@@ -3,6 +3,7 @@
 //! Handshake messages of strangers and broken peers are the classic way to crash or fill a DTLS stack. So their frame is
 //! checked here first, and how many there may be is bounded. What does not fit is left out, silently (RFC 6347 section
 //! 4.1.2.7); the rest of the datagram is kept.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 const RECORD_HEADER: usize = 13;
 const HANDSHAKE_HEADER: usize = 12;

@@ -1,4 +1,5 @@
 //! Which paths to the peer are valid, and which one is used.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

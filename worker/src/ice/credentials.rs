@@ -1,4 +1,5 @@
 //! User fragment and password.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
 //! STUN messages (RFC 8489) as far as a side needs them that only answers ICE checks. Nothing here allocates.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows of routers or consumers. Compounds are walked by their length fields, so that one odd packet
 //! does not cost the rest.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod build;
 mod parse;
@@ -48,4 +49,10 @@ pub struct DelaySinceReference {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail"
+)]
 mod tests;

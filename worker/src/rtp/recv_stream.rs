@@ -1,4 +1,5 @@
 //! One RTP stream as it is received: what was negotiated, what arrived, what to report about it.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use channel_proto::reply::{RtpStreamDump, RtpStreamParams, RtpStreamStats, RtxStreamDump, RtxStreamParams};
 use channel_proto::rtp_parameters::MediaKind;
@@ -486,5 +487,11 @@ impl RecvStream {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail"
+)]
 #[path = "recv_stream_tests.rs"]
 mod tests;

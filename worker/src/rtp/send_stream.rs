@@ -1,4 +1,5 @@
 //! One RTP stream as it is sent: what went out, and what the receiver reports about it.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use channel_proto::reply::{RtpStreamDump, RtpStreamParams, RtpStreamStats, RtxStreamDump, RtxStreamParams};
 use channel_proto::rtp_parameters::MediaKind;

@@ -1,4 +1,5 @@
 //! Counters that wrap: comparing, unwrapping, tracking what arrives and renumbering what is sent.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::collections::VecDeque;
 

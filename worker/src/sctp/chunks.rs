@@ -1,4 +1,5 @@
 //! Just enough of the SCTP packet format (RFC 9260) to look at packets on their way to and from the stack.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 /// Bytes of the common header: ports, verification tag, checksum.
 pub const COMMON_HEADER: usize = 12;
@@ -95,6 +96,12 @@ fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail"
+)]
 mod tests {
     use super::*;
 

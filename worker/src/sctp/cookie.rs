@@ -3,6 +3,7 @@
 //! The cookie that an INIT ACK carries comes back in the COOKIE ECHO and makes the association (RFC 9260 5.1.3). The
 //! stack takes any that looks right, which is enough over DTLS. Over plain UDP anybody could forge one, so ours carry
 //! the time and a MAC, which are put in and taken out on the way.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use aws_lc_rs::hmac;
 
@@ -109,6 +110,12 @@ pub fn has_cookie(packet: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail"
+)]
 mod tests {
     use super::*;
 

@@ -1,4 +1,5 @@
 //! What payloads tell about themselves.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub mod dependency;
 pub mod frame_marking;
@@ -112,4 +113,10 @@ impl PayloadDescriptor {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail"
+)]
 mod tests;

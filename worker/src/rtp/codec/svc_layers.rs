@@ -1,4 +1,5 @@
 //! Spatial and temporal layers of one stream for one receiver: VP9 (RFC 9628), AV1 with a dependency descriptor.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use smallvec::SmallVec;
 

@@ -1,4 +1,5 @@
 //! Temporal layers of VP8 (RFC 7741) for one receiver: which frames it gets, and counters without gaps.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use super::vp8::{Descriptor, Rewrite};
 use crate::rtp::sequence::SequenceMapper;
