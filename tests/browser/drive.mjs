@@ -1,6 +1,7 @@
 // Drives browsers through one scenario, given as JSON, and prints what was observed as JSON.
 //
-// { name, screenshots, senders: [{browser, options}], receivers: [{browser, options}], seconds, restartIce, webRtcServer }
+// Media: { name, screenshots, senders: [{browser, options}], receivers: [{browser, options}], seconds, restartIce, webRtcServer }
+// Data: { name, data: [browser, browser], channels: [options of data producers], sizes: [bytes] }
 
 import puppeteer from 'puppeteer-core';
 import { mkdirSync } from 'node:fs';
@@ -111,10 +112,43 @@ async function main(server) {
   return { receivers: observations, senders: sending, transports: await server.transports() };
 }
 
+/** Two pages send to each other; returns what each sent and what the other one received. */
+async function talk(server) {
+  const pages = [];
+  for (const browser of scenario.data) {
+    pages.push(await page(server.url, browser, browser));
+  }
+  const ids = [];
+  for (const [index, page] of pages.entries()) {
+    const channels = scenario.channels.map((options) => ({ ...options, label: `${options.label} of ${index}` }));
+    ids.push(await page.evaluate((channels) => window.sluice.openData(channels), channels));
+  }
+  for (const [index, page] of pages.entries()) {
+    await page.evaluate((ids) => window.sluice.receiveData(ids), ids[1 - index]);
+  }
+  const sent = [];
+  for (const page of pages) {
+    sent.push(await page.evaluate((sizes) => window.sluice.sendData(sizes), scenario.sizes));
+  }
+  const wanted = scenario.channels.length * scenario.sizes.length * 2;
+  const received = [];
+  for (const page of pages) {
+    for (let attempt = 0; ; attempt += 1) {
+      const messages = await page.evaluate(() => window.sluice.received());
+      if (Object.values(messages).flat().length >= wanted || attempt === 240) {
+        received.push(messages);
+        break;
+      }
+      await sleep(250);
+    }
+  }
+  return { sent, received };
+}
+
 const server = await start({ webRtcServer: scenario.webRtcServer });
 let workerLives = false;
 try {
-  const seen = await main(server);
+  const seen = await (scenario.data ? talk(server) : main(server));
   workerLives = server.close();
   console.log(JSON.stringify({ ...seen, workerLives }));
 } finally {

@@ -31,16 +31,19 @@ export async function start({ webRtcServer = false } = {}) {
 
   const methods = {
     capabilities: async () => router.rtpCapabilities,
-    async createTransport({ tcpOnly = false }) {
+    async createTransport({ tcpOnly = false, data = false }) {
       const transport = await router.createWebRtcTransport({
         ...(shared ? { webRtcServer: shared } : { listenIps: ['127.0.0.1'] }),
         enableUdp: !tcpOnly,
         enableTcp: true,
         preferUdp: true,
+        enableSctp: data,
+        // All that a page sends at once must fit; more is dropped.
+        sctpSendBufferSize: 4 * 1024 * 1024,
       });
       transports.set(transport.id, transport);
-      const { id, iceParameters, iceCandidates, dtlsParameters } = transport;
-      return { id, iceParameters, iceCandidates, dtlsParameters };
+      const { id, iceParameters, iceCandidates, dtlsParameters, sctpParameters } = transport;
+      return { id, iceParameters, iceCandidates, dtlsParameters, sctpParameters };
     },
     async connect({ transportId, dtlsParameters }) {
       await transports.get(transportId).connect({ dtlsParameters });
@@ -55,6 +58,15 @@ export async function start({ webRtcServer = false } = {}) {
       consumers.set(consumer.id, consumer);
       const { id, kind, rtpParameters } = consumer;
       return { id, producerId, kind, rtpParameters };
+    },
+    async produceData({ transportId, ...options }) {
+      const producer = await transports.get(transportId).produceData(options);
+      return { id: producer.id };
+    },
+    async consumeData({ transportId, dataProducerId }) {
+      const consumer = await transports.get(transportId).consumeData({ dataProducerId });
+      const { id, sctpStreamParameters, label, protocol } = consumer;
+      return { id, dataProducerId, sctpStreamParameters, label, protocol };
     },
     async resume({ consumerId }) {
       await consumers.get(consumerId).resume();

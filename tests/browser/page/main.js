@@ -5,7 +5,6 @@ import { Device } from 'mediasoup-client';
 
 /** Asks the test server. */
 async function ask(method, data = {}) {
-  console.log(method);
   const answer = await fetch(`/rpc/${method}`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -19,20 +18,39 @@ async function ask(method, data = {}) {
 
 let device;
 let transport;
+const dataProducers = [];
+const messages = {};
 const consumers = [];
 const producers = [];
 
 async function open(direction, options) {
-  device = new Device();
-  await device.load({ routerRtpCapabilities: await ask('capabilities') });
+  if (!device) {
+    device = new Device();
+    await device.load({ routerRtpCapabilities: await ask('capabilities') });
+  }
   const parameters = await ask('createTransport', options);
-  transport = direction === 'send' ? device.createSendTransport(parameters) : device.createRecvTransport(parameters);
-  transport.on('connect', ({ dtlsParameters }, done, failed) => {
-    ask('connect', { transportId: transport.id, dtlsParameters }).then(done, failed);
+  const opened = direction === 'send' ? device.createSendTransport(parameters) : device.createRecvTransport(parameters);
+  opened.on('connect', ({ dtlsParameters }, done, failed) => {
+    ask('connect', { transportId: opened.id, dtlsParameters }).then(done, failed);
   });
-  transport.on('produce', ({ kind, rtpParameters }, done, failed) => {
-    ask('produce', { transportId: transport.id, kind, rtpParameters }).then(done, failed);
+  opened.on('produce', ({ kind, rtpParameters }, done, failed) => {
+    ask('produce', { transportId: opened.id, kind, rtpParameters }).then(done, failed);
   });
+  opened.on('producedata', ({ sctpStreamParameters, label, protocol }, done, failed) => {
+    ask('produceData', { transportId: opened.id, sctpStreamParameters, label, protocol }).then(done, failed);
+  });
+  transport = opened;
+  return opened;
+}
+
+/** What a message is, in a form that can be compared. */
+async function describe(message) {
+  if (typeof message === 'string') {
+    return `text ${message}`;
+  }
+  const bytes = message instanceof Blob ? await message.arrayBuffer() : message;
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  return `binary ${bytes.byteLength} ${[...digest.slice(0, 8)].join('.')}`;
 }
 
 /** The fake camera moves by itself where the browser has one; elsewhere a canvas does. */
@@ -74,6 +92,56 @@ window.sluice = {
     // Energy is measured when audio is played.
     video.muted = false;
     await video.play();
+  },
+
+  /** Opens data channels of these kinds; returns their ids. */
+  async openData(kinds) {
+    const sending = await open('send', { data: true });
+    for (const kind of kinds) {
+      dataProducers.push(await sending.produceData(kind));
+    }
+    const opened = (producer) =>
+      new Promise((done) => (producer.readyState === 'open' ? done() : producer.on('open', done)));
+    await Promise.all(dataProducers.map(opened));
+    return dataProducers.map((producer) => producer.id);
+  },
+
+  /** Listens to data channels of others. */
+  async receiveData(dataProducerIds) {
+    const receiving = await open('receive', { data: true });
+    for (const dataProducerId of dataProducerIds) {
+      const answer = await ask('consumeData', { transportId: receiving.id, dataProducerId });
+      const consumer = await receiving.consumeData(answer);
+      messages[consumer.label] = [];
+      const before = messages[consumer.label];
+      // In order, though describing takes a while.
+      let last = Promise.resolve();
+      consumer.on('message', (message) => {
+        last = last.then(async () => before.push(await describe(message)));
+      });
+      await new Promise((done) => (consumer.readyState === 'open' ? done() : consumer.on('open', done)));
+    }
+  },
+
+  /** Sends texts and bytes of many sizes on each channel; returns what was sent by label. */
+  async sendData(sizes) {
+    const sent = {};
+    for (const producer of dataProducers) {
+      sent[producer.label] = [];
+      for (const size of sizes) {
+        const bytes = new Uint8Array(size).map((_, index) => (index * 7 + size) % 251);
+        for (const message of [`${producer.label} ${size} äöü ☃`, bytes.buffer]) {
+          producer.send(message);
+          sent[producer.label].push(await describe(message));
+        }
+      }
+    }
+    return sent;
+  },
+
+  /** What arrived, by label. */
+  received() {
+    return messages;
   },
 
   /** Restarts ICE. */
