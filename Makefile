@@ -43,9 +43,10 @@ lint: ## formatting, clippy, documentation, dependencies
 	else \
 	  echo "NOT CHECKED: known vulnerabilities of dependencies, since the advisory database cannot be fetched from here"; fi
 
-bench: ## CPU per forwarded packet of the worker, beside a ceiling and plain sendto
+bench: ## CPU per forwarded packet beside a ceiling and plain sendto; cost of a WebRTC session
 	$(CARGO) build --release -p worker -p bench
 	target/release/bench --worker target/release/worker
+	target/release/bench sessions --worker target/release/worker
 
 # Of libFuzzer alone: what is unsafe in here is C, which has fuzzers of its own. Without link time optimization the
 # binaries are there in minutes.

@@ -15,6 +15,7 @@ mod generator;
 mod report;
 mod rtp;
 mod scenario;
+mod sessions;
 mod udp;
 mod worker;
 
@@ -28,6 +29,7 @@ use clap::{Parser, Subcommand};
 use ceiling::{RelayArguments, RelayKind};
 use report::{Entry, Report};
 use scenario::{Selection, Subject, Variant};
+use sessions::SessionsArguments;
 use worker::Protection;
 
 /// Load generator and side-by-side benchmark of worker binaries.
@@ -54,12 +56,14 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(subcommand)]
-    command: Option<Internal>,
+    command: Option<Command>,
 }
 
-/// What this program starts itself as.
+/// Other measurements, and what this program starts itself as.
 #[derive(Debug, Subcommand)]
-enum Internal {
+enum Command {
+    /// WebRTC sessions: CPU of a handshake, memory of an idle transport
+    Sessions(SessionsArguments),
     /// A yardstick
     #[command(hide = true)]
     Relay(RelayArguments),
@@ -67,9 +71,16 @@ enum Internal {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    if let Some(Internal::Relay(relay)) = &arguments.command {
-        ceiling::relay(relay)?;
-        return Ok(ExitCode::SUCCESS);
+    match &arguments.command {
+        Some(Command::Relay(relay)) => {
+            ceiling::relay(relay)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Sessions(arguments)) => {
+            sessions::measure(arguments)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
     }
     let report = measure(&arguments);
     print!("{}", report.table());

@@ -224,7 +224,10 @@ impl Worker {
     }
 
     /// Sends a request and waits for the data of its answer.
-    fn request(&mut self, method: &str, internal: Value, data: Option<Value>) -> Result<Value> {
+    ///
+    /// # Errors
+    /// It was refused, or the worker is gone.
+    pub fn request(&mut self, method: &str, internal: Value, data: Option<Value>) -> Result<Value> {
         self.next_id += 1;
         let id = self.next_id;
         let mut request = json!({"id": id, "method": method, "internal": internal});
