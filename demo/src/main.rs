@@ -1,0 +1,20 @@
+//! Starts the conference server and ends it on SIGINT or SIGTERM.
+
+use clap::Parser;
+use demo::{Config, Server};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let server = Server::start(Config::parse()).await?;
+    println!("http://{}", server.address());
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = server.worker_died() => anyhow::bail!("a worker died"),
+    }
+    server.close();
+    Ok(())
+}
