@@ -4,6 +4,7 @@ use aws_lc_rs::hmac;
 use bytes::BytesMut;
 use channel_proto::dialect::json;
 use channel_proto::frame::FrameCodec;
+use protoo::Message as Signal;
 use tokio_util::codec::Decoder as _;
 use worker::ice::stun::{self, ErrorCode, Message};
 use worker::rtcp::{self, RtcpPacket, TransportFeedback};
@@ -39,6 +40,22 @@ pub fn requests(data: &[u8]) {
     let _ = json::decode_payload_header(data);
     let _ = json::decode_incoming(data);
     let _ = json::decode_incoming_payload(data);
+}
+
+/// A text of a signalling connection: what is a message has what its kind needs.
+pub fn signalling(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(message) = Signal::parse(text) else { return };
+    let read: serde_json::Value = serde_json::from_str(text).expect("a message is JSON");
+    let same = |key: &str, value: &serde_json::Value| assert_eq!(read.get(key), Some(value));
+    match message {
+        Signal::Request(request) => {
+            same("id", &request.id.into());
+            same("method", &request.method.into());
+        }
+        Signal::Response { id, .. } => same("id", &id.into()),
+        Signal::Notification(notification) => same("method", &notification.method.into()),
+    }
 }
 
 /// An RTP packet: what was read lies within it.

@@ -10,14 +10,14 @@ pub mod mutation;
 mod stateful;
 
 pub use engine::{commands, media, webrtc};
-pub use formats::{frames, payloads, requests, rtcp, rtp, stun};
+pub use formats::{frames, payloads, requests, rtcp, rtp, signalling, stun};
 pub use stateful::{dtls, sctp, srtp};
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("frames", frames),
     ("requests", requests),
     ("rtp", rtp),
@@ -30,4 +30,5 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("media", media),
     ("commands", commands),
     ("webrtc", webrtc),
+    ("signalling", signalling),
 ];

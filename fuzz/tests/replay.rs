@@ -77,4 +77,4 @@ macro_rules! replays {
     };
 }
 
-replays!(frames requests rtp rtcp stun srtp payloads dtls sctp media commands webrtc);
+replays!(frames requests rtp rtcp stun srtp payloads dtls sctp media commands webrtc signalling);

@@ -379,3 +379,52 @@ impl PeerEvents {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_wait_longer_the_more_are_pending() {
+        let link = Link::new(Options::default());
+        let start = Instant::now();
+        let waits = (0..6).map(|_| async {
+            let result = link.request("m", Value::Null).await;
+            assert!(matches!(result, Err(RequestError::Timeout)), "{result:?}");
+            start.elapsed().as_millis()
+        });
+        let waited = futures_util::future::join_all(waits).await;
+        assert_eq!(waited, [30_000, 30_200, 30_400, 30_600, 30_800, 31_000]);
+        assert!(lock(&link.pending).answers.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_given_up_leaves_nothing() {
+        let link = Link::new(Options::default());
+        let given_up = tokio::time::timeout(Duration::from_secs(1), link.request("m", Value::Null)).await;
+        assert!(given_up.is_err());
+        assert!(lock(&link.pending).answers.is_empty());
+    }
+
+    #[test]
+    fn ids_are_neither_zero_nor_in_use() {
+        let mut pending = Pending {
+            last: u32::MAX - 1,
+            answers: HashMap::new(),
+        };
+        pending.answers.insert(1, oneshot::channel().0);
+        assert_eq!([pending.next_id(), pending.next_id()], [u32::MAX, 2]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_nothing_is_ignored() {
+        let link = Link::new(Options::default());
+        for id in [json!(1), json!(-1), json!(1.5), json!(u64::MAX)] {
+            let Value::Number(id) = id else { unreachable!() };
+            link.answered(&id, Ok(Value::Null));
+        }
+    }
+}
