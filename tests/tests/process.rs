@@ -1,13 +1,18 @@
 //! The worker as a process: its pipes, their framing, its end.
 
+use std::io::Read as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use command_fds::{CommandFdExt as _, FdMapping};
 use serde_json::{Value, json};
 use tests::frame::{MAX_FRAME, encode};
-use tests::worker_process::{Event, Options, WorkerProcess};
+use tests::worker_process::{Event, Options, WorkerProcess, binary};
 
 /// Generous: these tests share the machine with others.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -82,6 +87,49 @@ fn the_worker_ends_when_a_reading_pipe_is_closed() {
         worker.process.close(fd);
         worker.assert_ends();
     }
+}
+
+#[test]
+fn the_worker_ends_when_its_parent_is_gone_with_all_pipes() {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for child_fd in 3..=6 {
+        let (here, there) = UnixStream::pair().unwrap();
+        ours.push(here);
+        theirs.push(FdMapping {
+            parent_fd: OwnedFd::from(there),
+            child_fd,
+        });
+    }
+    let options = Options::default();
+    let mut command = Command::new(binary());
+    command
+        .args(&options.args)
+        .env_clear()
+        .envs(&options.env)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .fd_mappings(theirs)
+        .unwrap();
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    // It is up when it has said so.
+    let mut first = [0];
+    ours[1].read_exact(&mut first).unwrap();
+    // Standard error too: what it has to say about its end is heard by nobody.
+    drop((child.stdout.take(), child.stderr.take(), ours));
+    let end = Instant::now() + LIMIT;
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+            None => {
+                child.kill().unwrap();
+                panic!("it lives on without a parent");
+            }
+        }
+    };
+    assert_eq!(status.code(), Some(0), "{status}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use worker::runtime::{EXIT_FAILED, EXIT_OK, EXIT_WRONG_SETTINGS, Parsed, Settings, run};
+use worker::runtime::{EXIT_FAILED, EXIT_OK, EXIT_WRONG_SETTINGS, Parsed, Settings, complain, run};
 
 fn main() -> ExitCode {
     let arguments = std::env::args_os()
@@ -15,11 +15,13 @@ fn main() -> ExitCode {
         }
         // Told before the settings are judged: without a parent there is nobody to judge them for.
         _ if std::env::var_os("MEDIASOUP_VERSION").is_none() => {
-            eprintln!("MEDIASOUP_VERSION is not set: this process is started by a library; see --help");
+            complain(format_args!(
+                "MEDIASOUP_VERSION is not set: this process is started by a library; see --help"
+            ));
             return ExitCode::from(EXIT_FAILED);
         }
         Parsed::Wrong(reason) => {
-            eprintln!("settings error: {reason}");
+            complain(format_args!("settings error: {reason}"));
             return ExitCode::from(EXIT_WRONG_SETTINGS);
         }
         Parsed::Run(settings) => settings,

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use super::log::complain;
 use bytes::{Buf as _, BytesMut};
 use channel_proto::frame::{FrameCodec, FrameItem};
 use nix::errno::Errno;
@@ -96,7 +97,7 @@ impl FrameWriter {
                 *self.queued_bytes.borrow_mut() += framed.len();
                 self.queue.borrow_mut().push_back(framed);
             }
-            Err(error) => eprintln!("{}: {error}", self.name),
+            Err(error) => complain(format_args!("{}: {error}", self.name)),
         }
     }
 
@@ -124,7 +125,7 @@ impl FrameWriter {
                     return;
                 }
                 Err(error) => {
-                    eprintln!("{}: cannot write: {error}", self.name);
+                    complain(format_args!("{}: cannot write: {error}", self.name));
                     queue.clear();
                     *self.queued_bytes.borrow_mut() = 0;
                     self.fd.borrow_mut().take();

@@ -3,7 +3,8 @@
 //! The target of an event is its tag (`info`, `ice`, `rtp`, ...); lines without a known tag need only the level.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use channel_proto::command::LogLevel;
@@ -11,6 +12,12 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
+
+/// Writes a line to standard error, for what cannot go to the parent. Who would read it may be gone with the parent:
+/// that must not matter, while `eprintln!` would panic.
+pub fn complain(line: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// Tags that a parent can choose.
 const TAGS: [&str; 13] = [
@@ -99,7 +106,7 @@ impl<S: Subscriber> Layer<S> for ChannelLog {
 struct Line(String);
 
 impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let _ = if field.name() == "message" {
             write!(self.0, " {value:?}")
         } else {

@@ -33,6 +33,7 @@ use crate::engine::ports::{Ports as _, SocketId};
 use crate::engine::{Config, Datagram, Engine};
 use channel::{FrameReader, FrameWriter};
 use log::ChannelLog;
+pub use log::complain;
 use ports::{Opened, Readable, SocketPorts};
 pub use settings::{Parsed, Settings};
 use tcp::{Connection, Received};
@@ -75,21 +76,23 @@ pub fn run(settings: &Settings) -> u8 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("cannot start: {error}");
+            complain(format_args!("cannot start: {error}"));
             return EXIT_FAILED;
         }
     };
     let certificate = match certificate(settings) {
         Ok(certificate) => Rc::new(certificate),
         Err(error) => {
-            eprintln!("cannot start: {error}");
+            complain(format_args!("cannot start: {error}"));
             return EXIT_FAILED;
         }
     };
     match LocalSet::new().block_on(&runtime, serve(settings, certificate)) {
         Ok(()) => EXIT_OK,
         Err(error) => {
-            eprintln!("cannot start: {error}; a parent must pass file descriptors 3 to 6");
+            complain(format_args!(
+                "cannot start: {error}; a parent must pass file descriptors 3 to 6"
+            ));
             EXIT_FAILED
         }
     }
@@ -297,7 +300,7 @@ async fn read_requests(worker: Rc<Worker>, mut frames: FrameReader) {
         let frame = match frame {
             FrameItem::Frame(frame) => frame,
             FrameItem::Oversized(length) => {
-                eprintln!("channel: skipped a frame of {length} bytes");
+                complain(format_args!("channel: skipped a frame of {length} bytes"));
                 continue;
             }
         };
@@ -310,10 +313,10 @@ async fn read_requests(worker: Rc<Worker>, mut frames: FrameReader) {
                 }
             }
             Err(RequestError::UnknownMethod { id, .. }) => worker.respond(id, Err(Failure::error("unknown method"))),
-            Err(error) => eprintln!("channel: {error}"),
+            Err(error) => complain(format_args!("channel: {error}")),
         }
     }
-    eprintln!("channel remotely closed");
+    complain(format_args!("channel remotely closed"));
     worker.shutdown.notify_one();
 }
 
@@ -354,7 +357,7 @@ async fn read_payloads(worker: Rc<Worker>, mut frames: FrameReader) {
             (None, _) => break,
         }
     }
-    eprintln!("payloadChannel remotely closed");
+    complain(format_args!("payloadChannel remotely closed"));
     worker.shutdown.notify_one();
 }
 
