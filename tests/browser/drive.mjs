@@ -1,6 +1,7 @@
 // Drives browsers through one scenario, given as JSON, and prints what was observed as JSON.
 //
 // Media: { name, screenshots, senders: [{browser, options}], receivers: [{browser, options}], seconds, restartIce, webRtcServer }
+// Layers: { name, layers: [spatial layers, asked for in turn], heights: [that of each], bitrate: that the sender reaches, sender, receiver: {browser, options} }
 // Data: { name, data: [browser, browser], channels: [options of data producers], sizes: [bytes] }
 
 import puppeteer from 'puppeteer-core';
@@ -112,6 +113,25 @@ async function main(server) {
   return { receivers: observations, senders: sending, transports: await server.transports() };
 }
 
+/** One page sends in layers, another one asks for one after the other; returns what it saw of each. */
+async function climb(server) {
+  const sender = await page(server.url, scenario.sender.browser, 'sender');
+  const ids = await sender.evaluate((options) => window.sluice.send(options), scenario.sender.options);
+  const receiver = await page(server.url, scenario.receiver.browser, 'receiver');
+  await receiver.evaluate((options, ids) => window.sluice.receive(options, ids), scenario.receiver.options, ids);
+  const steps = [];
+  for (const [index, layer] of scenario.layers.entries()) {
+    await receiver.evaluate((layer) => window.sluice.prefer(layer), layer);
+    const reached = await until(receiver, ({ height }) => height === scenario.heights[index]);
+    // It stays, and moves on.
+    const after = await until(receiver, (seen) => seen.framesDecoded >= reached.framesDecoded + 30);
+    steps.push({ layer, reached, after });
+  }
+  const risen = ({ availableOutgoingBitrate, sendingBitrate }) =>
+    availableOutgoingBitrate > scenario.bitrate && sendingBitrate > scenario.bitrate;
+  return { steps, sender: await until(sender, risen) };
+}
+
 /** Two pages send to each other; returns what each sent and what the other one received. */
 async function talk(server) {
   const pages = [];
@@ -148,7 +168,7 @@ async function talk(server) {
 const server = await start({ webRtcServer: scenario.webRtcServer });
 let workerLives = false;
 try {
-  const seen = await (scenario.data ? talk(server) : main(server));
+  const seen = await (scenario.data ? talk : scenario.layers ? climb : main)(server);
   workerLives = server.close();
   console.log(JSON.stringify({ ...seen, workerLives }));
 } finally {

@@ -8,6 +8,7 @@ import mediasoup from 'mediasoup';
 const MEDIA_CODECS = [
   { kind: 'audio', mimeType: 'audio/opus', clockRate: 48000, channels: 2 },
   { kind: 'video', mimeType: 'video/VP8', clockRate: 90000 },
+  { kind: 'video', mimeType: 'video/VP9', clockRate: 90000, parameters: { 'profile-id': 0 } },
 ];
 
 /** Starts a worker and a server; `webRtcServer`: all transports share one port. */
@@ -67,6 +68,10 @@ export async function start({ webRtcServer = false } = {}) {
       const consumer = await transports.get(transportId).consumeData({ dataProducerId });
       const { id, sctpStreamParameters, label, protocol } = consumer;
       return { id, dataProducerId, sctpStreamParameters, label, protocol };
+    },
+    async preferLayers({ consumerId, spatialLayer }) {
+      await consumers.get(consumerId).setPreferredLayers({ spatialLayer });
+      return {};
     },
     async resume({ consumerId }) {
       await consumers.get(consumerId).resume();

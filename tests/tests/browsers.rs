@@ -210,3 +210,54 @@ fn data_channels_of_firefox() {
 fn data_channels_between_chromium_and_firefox() {
     talk("data-both", ["chrome", "firefox"]);
 }
+
+/// One page sends three spatial layers of a 1280x720 camera, another one asks for each, up and down.
+/// The sender's bitrate must grow, which takes transport-wide feedback: Chromium starts at 300 kbit/s.
+#[track_caller]
+fn climb(name: &str, codec: &str) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    prepare();
+    let (layers, heights) = ([0, 2, 1, 0, 2], [180, 720, 360, 180, 720]);
+    let bitrate = 900_000;
+    let scenario = json!({
+        "name": name, "layers": layers, "heights": heights, "bitrate": bitrate,
+        "sender": page("chrome", &json!({ "layers": codec, "width": 1280, "height": 720 })),
+        "receiver": page("chrome", &json!({})),
+    });
+    let output = run(
+        Command::new("node")
+            .args(["drive.mjs", &scenario.to_string()])
+            .env("MEDIASOUP_WORKER_BIN", binary()),
+        name,
+    );
+    let seen: Value = serde_json::from_str(output.trim()).expect("JSON");
+    assert_eq!(seen["workerLives"], true, "{name}: {seen}");
+    let steps = seen["steps"].as_array().expect("steps");
+    assert_eq!(steps.len(), layers.len(), "{name}: {seen}");
+    for (index, step) in steps.iter().enumerate() {
+        let (reached, after) = (&step["reached"], &step["after"]);
+        assert_eq!(reached["height"], heights[index], "{name}, step {index}: {seen}");
+        assert_eq!(after["height"], heights[index], "{name}, step {index}: {seen}");
+        let frames = |seen: &Value| seen["framesDecoded"].as_i64().expect("a number");
+        assert!(
+            frames(after) >= frames(reached) + 30,
+            "{name}, step {index}: the video freezes: {seen}"
+        );
+    }
+    for key in ["availableOutgoingBitrate", "sendingBitrate"] {
+        assert!(
+            seen["sender"][key].as_f64() > Some(f64::from(bitrate)),
+            "{name}: {seen}"
+        );
+    }
+}
+
+#[test]
+fn a_receiver_chooses_between_simulcast_streams() {
+    climb("simulcast", "VP8");
+}
+
+#[test]
+fn a_receiver_chooses_between_layers_of_svc() {
+    climb("svc", "VP9");
+}

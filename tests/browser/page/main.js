@@ -20,6 +20,7 @@ let device;
 let transport;
 const dataProducers = [];
 const messages = {};
+let lastSent = { at: 0, bytes: 0, bitrate: 0 };
 const consumers = [];
 const producers = [];
 
@@ -54,9 +55,27 @@ async function describe(message) {
 }
 
 /** The fake camera moves by itself where the browser has one; elsewhere a canvas does. */
-async function capture() {
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 480 } });
+async function capture({ width = 640, height = 480 }) {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width, height } });
   return stream.getTracks();
+}
+
+/** How a camera is sent: in one quality, or in three spatial layers of this codec. */
+function qualities(layers) {
+  if (layers === 'VP8') {
+    return {
+      encodings: [
+        { scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+        { scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+        { scaleResolutionDownBy: 1, maxBitrate: 1_500_000 },
+      ],
+    };
+  }
+  if (layers === 'VP9') {
+    const codec = device.rtpCapabilities.codecs.find(({ mimeType }) => mimeType.toLowerCase() === 'video/vp9');
+    return { codec, encodings: [{ scalabilityMode: 'L3T3_KEY', maxBitrate: 2_000_000 }] };
+  }
+  return {};
 }
 
 window.sluice = {
@@ -64,8 +83,9 @@ window.sluice = {
   async send(options) {
     document.getElementById('role').textContent = `sending (${navigator.userAgent})`;
     await open('send', options);
-    for (const track of await capture()) {
-      producers.push(await transport.produce({ track, stopTracks: false }));
+    for (const track of await capture(options)) {
+      const more = track.kind === 'video' ? qualities(options.layers) : {};
+      producers.push(await transport.produce({ track, stopTracks: false, ...more }));
       if (track.kind === 'video') {
         document.getElementById('video').srcObject = new MediaStream([track]);
       }
@@ -92,6 +112,12 @@ window.sluice = {
     // Energy is measured when audio is played.
     video.muted = false;
     await video.play();
+  },
+
+  /** Asks for this spatial layer of the video. */
+  async prefer(spatialLayer) {
+    const { id } = consumers.find(({ kind }) => kind === 'video');
+    await ask('preferLayers', { consumerId: id, spatialLayer });
   },
 
   /** Opens data channels of these kinds; returns their ids. */
@@ -159,12 +185,17 @@ window.sluice = {
       audioPackets: 0,
       protocol: '',
       bytesSent: 0,
+      height: 0,
+      availableOutgoingBitrate: 0,
+      sendingBitrate: 0,
     };
     const reports = transport ? [...(await transport.getStats()).values()] : [];
+    let sentAt = 0;
     const candidates = new Map(reports.map((report) => [report.id, report]));
     for (const report of reports) {
       if (report.type === 'inbound-rtp' && report.kind === 'video') {
         figures.framesDecoded += report.framesDecoded ?? 0;
+        figures.height = report.frameHeight ?? 0;
       }
       if (report.type === 'inbound-rtp' && report.kind === 'audio') {
         figures.audioEnergy += report.totalAudioEnergy ?? 0;
@@ -172,11 +203,20 @@ window.sluice = {
       }
       if (report.type === 'outbound-rtp') {
         figures.bytesSent += report.bytesSent ?? 0;
+        sentAt = report.timestamp;
       }
       if (report.type === 'candidate-pair' && (report.nominated || report.selected) && report.state === 'succeeded') {
+        const available = report.availableOutgoingBitrate ?? 0;
+        figures.availableOutgoingBitrate = Math.max(figures.availableOutgoingBitrate, available);
         figures.protocol = candidates.get(report.remoteCandidateId)?.protocol ?? '';
       }
     }
+    // Since the last time when this was at least two seconds ago.
+    if (sentAt >= lastSent.at + 2000) {
+      const bits = 8 * (figures.bytesSent - lastSent.bytes);
+      lastSent = { at: sentAt, bytes: figures.bytesSent, bitrate: (1000 * bits) / (sentAt - lastSent.at) };
+    }
+    figures.sendingBitrate = lastSent.bitrate;
     const video = document.getElementById('video');
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [64, 48];
