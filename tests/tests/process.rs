@@ -1,6 +1,5 @@
 //! The worker as a process: its pipes, their framing, its end.
 
-use std::io::Read as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
