@@ -78,6 +78,11 @@ impl Room {
     /// Forgets a peer; whether the room ended with it.
     pub(crate) fn leave(&self, peer: &Peer) -> bool {
         self.clear(peer);
+        self.close_if_empty()
+    }
+
+    /// Ends the room if nobody is in it; whether it did.
+    pub(crate) fn close_if_empty(&self) -> bool {
         let empty = self.peers.peers().is_empty();
         if empty {
             self.peers.close();

@@ -77,6 +77,11 @@ impl Server {
         self.address
     }
 
+    /// How many rooms there are.
+    pub async fn rooms(&self) -> usize {
+        self.shared.rooms.lock().await.len()
+    }
+
     /// Returns once a worker ended by itself.
     pub async fn worker_died(&self) {
         self.shared.died.notified().await;
@@ -133,9 +138,16 @@ async fn connect(State(shared): State<Arc<Shared>>, request: ConnectionRequest) 
             // Held until the peer is in, so that a room neither exists twice nor ends under a newcomer.
             let mut rooms = shared.rooms.lock().await;
             match find_or_create(&shared, &mut rooms, &room_id).await {
-                Ok(room) => room
-                    .enter(&peer_id, connection)
-                    .map(|(peer, events)| (room, peer, events)),
+                Ok(room) => match room.enter(&peer_id, connection) {
+                    Some((peer, events)) => Some((room, peer, events)),
+                    None => {
+                        // It left before it was in; a room made for it alone has no use.
+                        if room.close_if_empty() {
+                            rooms.remove(&room_id);
+                        }
+                        None
+                    }
+                },
                 Err(error) => {
                     tracing::warn!(%error, room_id, "cannot create the room");
                     return;

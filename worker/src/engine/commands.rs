@@ -19,17 +19,13 @@ use super::transport::plain::Plain;
 use super::transport::webrtc::WebRtc;
 use super::transport::{Kind, Transport};
 use super::webrtc_server::WebRtcServer;
-use super::{After, Context, Engine, context, required};
+use super::{After, Context, Engine, context, required, unknown_method};
 
 /// Least bitrate that `setMaxOutgoingBitrate` takes, in bits per second.
 const MIN_OUTGOING_BITRATE: u32 = 30_000;
 /// Where outgoing sequence numbers begin. Not near the wrap: a receiver that loses the first packets there guesses
 /// the wrong SRTP rollover counter and never decrypts anything.
 const FIRST_SEQUENCE: std::ops::Range<u16> = 1000..32_767;
-
-fn not_implemented(command: &Command) -> Failure {
-    Failure::error(format!("{} is not implemented in this version", command.method()))
-}
 
 /// The association of a new transport, if SCTP is enabled.
 fn new_sctp(options: &TransportOptions, over_dtls: bool, context: &mut Context<'_>) -> Option<Box<Sctp>> {
@@ -79,7 +75,7 @@ impl Engine {
             }
             // The process answers these before they get here.
             Command::WorkerClose | Command::WorkerGetResourceUsage | Command::WorkerUpdateSettings(_) => {
-                Err(not_implemented(&command))
+                Err(unknown_method(command.method()))
             }
             command => {
                 let router_key = self.find_router(target)?;
@@ -291,7 +287,6 @@ impl Router {
         after: &mut After,
     ) -> Result<Reply, Failure> {
         let method = command.method();
-        let unknown_method = || Failure::error(format!("unknown method '{method}'"));
         let Some(transport) = self.transports.get_mut(key) else {
             return Err(Failure::error("Transport not found"));
         };
@@ -308,14 +303,14 @@ impl Router {
                     }
                     Kind::Plain(plain) => plain.connect(arguments?, context.rng)?,
                     Kind::Pipe(pipe) => pipe.connect(arguments?, context.rng)?,
-                    Kind::Direct(_) => return Err(unknown_method()),
+                    Kind::Direct(_) => return Err(unknown_method(method)),
                 };
                 *after = After::TransportConnected(self.key, key);
                 Ok(Reply::Connected(connected))
             }
             Command::TransportRestartIce => {
                 let Some(web_rtc) = transport.web_rtc() else {
-                    return Err(unknown_method());
+                    return Err(unknown_method(method));
                 };
                 let ice_parameters = web_rtc.restart_ice((self.key, key), context);
                 self.follow_web_rtc(key, context);
@@ -478,7 +473,7 @@ impl Router {
             Command::ProducerPause => self.set_producer_paused(key, true, context),
             Command::ProducerResume => self.set_producer_paused(key, false, context),
             Command::ProducerEnableTraceEvent(arguments) => producer.trace.set(&arguments?.types),
-            command => return Err(not_implemented(&command)),
+            command => return Err(unknown_method(command.method())),
         }
         Ok(Reply::None)
     }
@@ -540,7 +535,7 @@ impl Router {
                 }
             }
             Command::ConsumerEnableTraceEvent(arguments) => consumer.trace.set(&arguments?.types),
-            command => return Err(not_implemented(&command)),
+            command => return Err(unknown_method(command.method())),
         }
         Ok(Reply::None)
     }

@@ -412,6 +412,11 @@ impl Engine {
     }
 }
 
+/// A method that this kind of entity does not have.
+fn unknown_method(method: &str) -> Failure {
+    Failure::error(format!("unknown method '{method}'"))
+}
+
 /// An id that a command cannot do without.
 fn required<'a>(id: Option<&'a str>, key: &str) -> Result<&'a str, Failure> {
     id.ok_or_else(|| Failure::error(format!("missing internal.{key}")))

@@ -9,7 +9,7 @@ use crate::engine::keys::{DataConsumerKey, DataProducerKey, TransportKey};
 use crate::engine::router::Router;
 use crate::engine::transport::direct::Direct;
 use crate::engine::transport::{Kind, Transport};
-use crate::engine::{After, Context, required};
+use crate::engine::{After, Context, required, unknown_method};
 
 impl Transport {
     fn carries_data(&self) -> Result<(), Failure> {
@@ -203,10 +203,7 @@ impl Router {
                 }
                 Reply::None
             }
-            command => {
-                let method = command.method();
-                return Err(Failure::error(format!("unknown method '{method}'")));
-            }
+            command => return Err(unknown_method(command.method())),
         })
     }
 

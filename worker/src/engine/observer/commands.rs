@@ -9,7 +9,7 @@ use super::audio_level::AudioLevelObserver;
 use super::{Kind, RtpObserver};
 use crate::engine::keys::{ObserverKey, ProducerKey};
 use crate::engine::router::Router;
-use crate::engine::{Context, required};
+use crate::engine::{Context, required, unknown_method};
 
 /// Milliseconds between evaluations of an audio level observer.
 const AUDIO_LEVEL_INTERVAL: std::ops::RangeInclusive<u16> = 250..=5000;
@@ -109,8 +109,7 @@ impl Router {
                 }
             }
             (command, _) => {
-                let reason = format!("unknown method '{}'", command.method());
-                return Err(Failure::error(reason));
+                return Err(unknown_method(command.method()));
             }
         }
         Ok(())
