@@ -54,6 +54,10 @@ const MAX_SMALL_CHUNKS: u32 = 65_536;
 /// Small chunks that a complete message makes up for.
 const SMALL_CHUNKS_PER_MESSAGE: u32 = 4;
 
+/// Streams whose resets are under way at a time. One request names them all, and it must fit a packet beside other
+/// chunks: the stack drops one that does not.
+const MAX_RESETTING: usize = 200;
+
 /// How long an acknowledgement may wait for company. Shorter than the 200 ms of RFC 9260 6.2: peers learn sooner that
 /// their buffers are free, for a few packets more.
 const ACK_DELAY: Duration = Duration::from_millis(20);
@@ -174,8 +178,10 @@ pub struct Association {
     per_stream: HashMap<u16, u32>,
     next_id: u64,
     buffered: usize,
-    /// Streams to be reset once their messages are through.
+    /// Streams to be reset once their messages are through, and an earlier reset of theirs.
     resets: BTreeSet<u16>,
+    /// Streams whose reset the peer has not answered. The stack would take a further reset of them for the same.
+    resetting: BTreeSet<u16>,
     held: VecDeque<Held>,
     small_chunks: u32,
     outputs: VecDeque<Output>,
@@ -226,6 +232,7 @@ impl Association {
             next_id: 1,
             buffered: 0,
             resets: BTreeSet::new(),
+            resetting: BTreeSet::new(),
             held: VecDeque::new(),
             small_chunks: 0,
             outputs: VecDeque::new(),
@@ -419,7 +426,8 @@ impl Association {
             .resets
             .iter()
             .copied()
-            .filter(|stream| !self.per_stream.contains_key(stream))
+            .filter(|stream| !self.per_stream.contains_key(stream) && !self.resetting.contains(stream))
+            .take(MAX_RESETTING.saturating_sub(self.resetting.len()))
             .collect();
         if ready.is_empty() {
             return;
@@ -427,12 +435,14 @@ impl Association {
         let streams: Vec<StreamId> = ready.iter().map(|stream| StreamId(*stream)).collect();
         if let Some(socket) = &mut self.socket {
             // A peer that does not know of resets keeps its streams as they are.
-            let _ = socket.reset_streams(&streams);
+            if socket.reset_streams(&streams).is_ok() {
+                self.resetting.extend(&ready);
+            }
         }
-        self.resets.retain(|stream| !ready.contains(stream));
+        self.resets.retain(|stream| ready.binary_search(stream).is_err());
         let (released, held) = std::mem::take(&mut self.held)
             .into_iter()
-            .partition(|message| ready.contains(&message.stream));
+            .partition(|message| ready.binary_search(&message.stream).is_ok());
         self.held = held;
         let released: VecDeque<Held> = released;
         for message in released {
@@ -469,24 +479,31 @@ impl Association {
                     self.outputs.push_back(Output::Packet(packet));
                 }
                 SocketEvent::OnConnected() => self.set_state(State::Connected),
-                SocketEvent::OnConnectionRestarted() => self.forget_messages(),
+                SocketEvent::OnConnectionRestarted() => {
+                    self.forget_messages();
+                    self.resetting.clear();
+                }
                 SocketEvent::OnClosed() | SocketEvent::OnAborted(..) => {
                     let never = self.state == State::Connecting;
                     self.set_state(if never { State::Failed } else { State::Closed });
                     self.forget_messages();
                     self.resets.clear();
+                    self.resetting.clear();
                     self.socket = None;
                 }
                 SocketEvent::OnIncomingStreamReset(streams) => {
                     let streams = streams.iter().map(|stream| stream.0).collect();
                     self.outputs.push_back(Output::StreamsReset(streams));
                 }
+                SocketEvent::OnStreamsResetPerformed(streams) | SocketEvent::OnStreamsResetFailed(streams) => {
+                    for stream in &streams {
+                        self.resetting.remove(&stream.0);
+                    }
+                }
                 SocketEvent::OnLifecycleEnd(id) => self.finished(id.value()),
                 SocketEvent::OnError(..)
                 | SocketEvent::OnBufferedAmountLow(_)
                 | SocketEvent::OnTotalBufferedAmountLow()
-                | SocketEvent::OnStreamsResetFailed(_)
-                | SocketEvent::OnStreamsResetPerformed(_)
                 | SocketEvent::OnLifecycleMessageFullySent(_)
                 | SocketEvent::OnLifecycleMessageMaybeExpired(_)
                 | SocketEvent::OnLifecycleMessageExpired(_)

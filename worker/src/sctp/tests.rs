@@ -440,6 +440,42 @@ fn messages_leave_before_their_stream_is_reset_and_it_can_be_used_again() {
 }
 
 #[test]
+fn a_reset_asked_for_while_one_is_under_way_is_done_too() {
+    let mut net = Net::connected();
+    let now = net.now;
+    net.ends[0].reset_stream(now, 4);
+    // The peer knows, we do not yet know that it does: it may have begun to use the stream anew, and closed it.
+    net.run_for(DELAY + 1000);
+    assert_eq!(net.resets[1], [[4]]);
+    let now = net.now;
+    net.ends[0].reset_stream(now, 4);
+    net.run_for(1_000_000);
+    assert_eq!(net.resets[1], [[4], [4]]);
+    net.send(0, 4, &numbered(1, 10), ORDERED).unwrap();
+    net.run_for(1_000_000);
+    assert_eq!(net.received[1].len(), 1);
+}
+
+#[test]
+fn a_thousand_streams_are_reset_at_once_and_used_again() {
+    let mut net = Net::connected();
+    net.loss = 0.05;
+    for round in 0..3 {
+        for stream in 0..1000 {
+            net.send(0, stream, &numbered(round, 20), ORDERED).unwrap();
+            let now = net.now;
+            net.ends[0].reset_stream(now, stream);
+        }
+        net.run_for(60_000_000);
+        let mut streams: Vec<u16> = net.resets[1].drain(..).flatten().collect();
+        streams.sort_unstable();
+        assert_eq!(streams, (0..1000).collect::<Vec<_>>(), "each once");
+        assert_eq!(net.received[1].len(), 1000 * (round as usize + 1));
+    }
+    assert_eq!(net.ends[0].state(), State::Connected);
+}
+
+#[test]
 fn a_message_longer_than_agreed_is_dropped_and_the_stream_goes_on() {
     let small = Settings {
         max_message_size: 1000,
