@@ -1,29 +1,154 @@
-use std::net::IpAddr;
-use std::path::PathBuf;
+//! What the server is started with.
 
-/// What the server is started with: flags, or variables of the environment.
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+/// What the server is started with. Flags count more than variables of the environment, those more than the file.
 #[derive(Debug, Clone, clap::Parser)]
-#[command(about)]
+#[command(about, version)]
 pub struct Config {
-    /// Address for HTTP and WebSockets.
-    #[arg(long, default_value = "127.0.0.1")]
-    pub listen_ip: IpAddr,
-    /// Port for HTTP and WebSockets; 0 lets the kernel choose.
+    /// A TOML file with values for these flags, as in `listen-port = 443`
+    #[arg(long, env = "DEMO_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Address for pages, signalling and broadcasters; all if not given, this machine's own with --insecure-http
+    #[arg(long)]
+    pub listen_ip: Option<IpAddr>,
+    /// Port for pages, signalling and broadcasters; 0 lets the kernel choose
     #[arg(long, env = "PROTOO_LISTEN_PORT", default_value_t = 4443)]
     pub listen_port: u16,
-    /// Number of workers; one for each core if not given.
+    /// Serve without encryption: for tests, and behind a proxy that encrypts
+    #[arg(long)]
+    pub insecure_http: bool,
+    /// Certificates (PEM, the server's first). If neither file is there, both are made, for this machine alone
+    #[arg(long, env = "HTTPS_CERT_FULLCHAIN", default_value = "certs/fullchain.pem")]
+    pub tls_cert: PathBuf,
+    /// Private key of the certificate (PEM)
+    #[arg(long, env = "HTTPS_CERT_PRIVKEY", default_value = "certs/privkey.pem")]
+    pub tls_key: PathBuf,
+    /// Folder of the built page; looked for in the usual places if not given
+    #[arg(long, env = "DEMO_WEB_DIR")]
+    pub web_dir: Option<PathBuf>,
+    /// Number of workers; one for each core if not given
     #[arg(long, env = "MEDIASOUP_NUM_WORKERS")]
     pub num_workers: Option<usize>,
-    /// The worker program; if not given, `worker` next to this program.
+    /// The worker program; if not given, `worker` next to this program
     #[arg(long, env = "MEDIASOUP_WORKER_BIN")]
     pub worker_bin: Option<PathBuf>,
-    /// Address for media.
-    #[arg(long, env = "MEDIASOUP_LISTEN_IP", default_value = "127.0.0.1")]
+    /// Address for media
+    #[arg(long, env = "MEDIASOUP_LISTEN_IP", default_value = "0.0.0.0")]
     pub media_ip: IpAddr,
-    /// Address that peers are told instead.
+    /// Address that peers are told instead; if not given and media come to all addresses, the one towards the Internet
     #[arg(long, env = "MEDIASOUP_ANNOUNCED_IP")]
     pub announced_ip: Option<String>,
-    /// Port for media of the first worker, the next ones follow; 0 lets the kernel choose.
+    /// Port for media of the first worker, the next ones follow; 0 lets the kernel choose
     #[arg(long, default_value_t = 44_444)]
     pub media_port: u16,
+}
+
+impl Config {
+    /// Reads flags, environment and the file that these name.
+    ///
+    /// # Errors
+    /// The file cannot be read, or names something that is no flag. Wrong flags end the process with a message.
+    pub fn load() -> anyhow::Result<Self> {
+        let arguments = std::env::args_os();
+        let first = Self::command().get_matches();
+        let matches = match first.get_one::<PathBuf>("config") {
+            None => first,
+            Some(path) => with_defaults(path)?.get_matches_from(arguments),
+        };
+        Self::from_arg_matches(&matches).map_err(Into::into)
+    }
+
+    /// Where to listen for pages.
+    pub(crate) fn listen_address(&self) -> IpAddr {
+        let usual = if self.insecure_http {
+            Ipv4Addr::LOCALHOST
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        };
+        self.listen_ip.unwrap_or(usual.into())
+    }
+
+    /// What peers are told as address for media, if not the one that is listened on.
+    pub(crate) fn announced(&self) -> Option<String> {
+        let needed = self.media_ip.is_unspecified();
+        self.announced_ip
+            .clone()
+            .or_else(|| needed.then(|| own_address().to_string()))
+    }
+}
+
+/// The values of a file become defaults: environment and flags are stronger.
+fn with_defaults(path: &Path) -> anyhow::Result<clap::Command> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let table: toml::Table = text.parse().with_context(|| format!("{} is no TOML", path.display()))?;
+    let mut command = Config::command();
+    for (key, value) in table {
+        let id = key.replace('-', "_");
+        let known = command.get_arguments().any(|argument| argument.get_id() == id.as_str());
+        anyhow::ensure!(known && id != "config", "{}: unknown key {key:?}", path.display());
+        let value = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(_) | toml::Value::Boolean(_) | toml::Value::Float(_) => value.to_string(),
+            _ => anyhow::bail!("{}: {key} is neither text, number nor boolean", path.display()),
+        };
+        command = command.mut_arg(id, |argument| argument.default_value(value));
+    }
+    Ok(command)
+}
+
+/// The address of this machine towards the Internet, or the loopback without one. Nothing is sent to find it.
+pub(crate) fn own_address() -> IpAddr {
+    let ask = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    };
+    ask().map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Config::command().debug_assert();
+    }
+
+    fn with_file(text: &str, flags: &[&str]) -> anyhow::Result<Config> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("demo.toml");
+        std::fs::write(&path, text)?;
+        let flags = std::iter::once(&"demo").chain(flags);
+        let matches = with_defaults(&path)?.try_get_matches_from(flags)?;
+        Ok(Config::from_arg_matches(&matches)?)
+    }
+
+    #[test]
+    fn flags_count_more_than_the_file_and_the_file_more_than_defaults() {
+        let text = "num-workers = 3\nmedia_port = 50000\ninsecure-http = true\nmedia-ip = \"127.0.0.1\"";
+        let config = with_file(text, &["--media-port=0"]).unwrap();
+        assert_eq!((config.num_workers, config.media_port), (Some(3), 0));
+        assert!(config.insecure_http && config.media_ip.is_loopback());
+        assert_eq!(config.announced(), None);
+    }
+
+    #[test]
+    fn a_file_with_mistakes_is_refused() {
+        for text in [
+            "nonsense = 1",
+            "config = \"x\"",
+            "num-workers = [1]",
+            "num-workers = \"x\"",
+            "=",
+            "listen-port = 70000",
+        ] {
+            assert!(with_file(text, &[]).is_err(), "{text}");
+        }
+    }
 }

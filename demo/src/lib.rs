@@ -2,7 +2,10 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 #![forbid(unsafe_code)]
 
+mod certificate;
 mod config;
+mod listener;
+mod page;
 mod requests;
 mod room;
 mod server;

@@ -3,23 +3,33 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use axum::extract::State;
+use axum::extract::{FromRequestParts as _, Request, State};
+use axum::http::header;
 use axum::response::Response;
 use axum::routing::get;
 use client::{ListenInfo, Protocol, WebRtcServer, WebRtcServerOptions, Worker, WorkerSettings};
 use protoo::ConnectionRequest;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify};
+use tokio_util::sync::CancellationToken;
 
-use crate::Config;
+use crate::config::own_address;
+use crate::listener::{Listener, Tls};
+use crate::page::{self, Page};
 use crate::room::Room;
+use crate::{Config, certificate};
+
+/// Most connections that speak HTTP at a time.
+const MAX_HTTP_CONNECTIONS: usize = 1000;
 
 /// A running conference server.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    config: Config,
     shared: Arc<Shared>,
-    task: tokio::task::JoinHandle<()>,
+    tls: Option<Arc<Tls>>,
+    stop: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -27,14 +37,20 @@ struct Shared {
     workers: Vec<(Worker, WebRtcServer)>,
     rooms: Mutex<HashMap<String, Arc<Room>>>,
     died: Notify,
+    page: Page,
+    secure: bool,
 }
 
 impl Server {
     /// Starts the workers, then listens.
     ///
     /// # Errors
-    /// A worker does not start, or an address cannot be bound.
+    /// A worker does not start, an address cannot be bound, or the certificate cannot be used.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let tls = match config.insecure_http {
+            true => None,
+            false => Some(Arc::new(Tls::new(certificate::load(&config)?))),
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut workers = Vec::new();
         for index in 0..config.num_workers.unwrap_or(cores).max(1) {
@@ -44,6 +60,8 @@ impl Server {
             workers,
             rooms: Mutex::default(),
             died: Notify::new(),
+            page: Page::find(config.web_dir.as_deref()),
+            secure: tls.is_some(),
         });
         for (worker, _) in &shared.workers {
             let (worker, shared) = (worker.clone(), Arc::clone(&shared));
@@ -54,27 +72,52 @@ impl Server {
                 }
             });
         }
-        let address = SocketAddr::new(config.listen_ip, config.listen_port);
-        let listener = TcpListener::bind(address)
+        let address = SocketAddr::new(config.listen_address(), config.listen_port);
+        let socket = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on {address}"))?;
-        let address = listener.local_addr()?;
-        let site = axum::Router::new()
-            .route("/", get(connect))
-            .route("/healthz", get(|| async { "ok" }))
-            .with_state(Arc::clone(&shared))
-            .into_make_service_with_connect_info::<SocketAddr>();
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, site).await {
-                tracing::error!(%error, "the listener ended");
-            }
-        });
-        Ok(Self { address, shared, task })
+        let address = socket.local_addr()?;
+        let stop = CancellationToken::new();
+        let listener = Listener {
+            socket,
+            tls: tls.clone(),
+            site: site(&shared),
+            max_connections: MAX_HTTP_CONNECTIONS,
+        };
+        tokio::spawn(listener.run(stop.clone()));
+        Ok(Self {
+            address,
+            config,
+            shared,
+            tls,
+            stop,
+        })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the page is: for browsers on this machine first, for others last.
+    pub fn urls(&self) -> Vec<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let (ip, port) = (self.address.ip(), self.address.port());
+        if !ip.is_unspecified() {
+            return vec![format!("{scheme}://{}/", self.address)];
+        }
+        let other = SocketAddr::new(own_address(), port);
+        vec![format!("{scheme}://localhost:{port}/"), format!("{scheme}://{other}/")]
+    }
+
+    /// Reads the certificate again. If it cannot be used, the old one stays.
+    pub fn reload_certificate(&self) {
+        if let Some(tls) = &self.tls {
+            match certificate::load(&self.config) {
+                Ok(acceptor) => tls.replace(acceptor),
+                Err(error) => tracing::error!(error = format!("{error:#}"), "the certificate stays"),
+            }
+        }
     }
 
     /// How many rooms there are.
@@ -89,10 +132,37 @@ impl Server {
 
     /// Stops listening and ends the workers, and with them all rooms.
     pub fn close(&self) {
-        self.task.abort();
+        self.stop.cancel();
         for (worker, _) in &self.shared.workers {
             worker.close();
         }
+    }
+}
+
+fn site(shared: &Arc<Shared>) -> axum::Router {
+    let site = axum::Router::new()
+        .route("/", get(root))
+        .route("/healthz", get(|| async { "ok" }));
+    let site = match shared.page.files() {
+        Some(files) => site.fallback_service(files),
+        None => site,
+    };
+    site.layer(axum::middleware::from_fn(page::add_headers))
+        .with_state(Arc::clone(shared))
+}
+
+/// The page, or a WebSocket if that is asked for.
+async fn root(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    if !request.headers().contains_key(header::UPGRADE) {
+        return shared.page.index().await;
+    }
+    let (mut parts, _) = request.into_parts();
+    match ConnectionRequest::from_request_parts(&mut parts, &()).await {
+        Ok(mut request) => {
+            request.set_secure(shared.secure);
+            connect(shared, request)
+        }
+        Err(refusal) => refusal,
     }
 }
 
@@ -114,7 +184,7 @@ async fn start_worker(config: &Config, index: usize) -> anyhow::Result<(Worker, 
     let info = |protocol| ListenInfo {
         protocol,
         ip: config.media_ip,
-        announced_ip: config.announced_ip.clone(),
+        announced_ip: config.announced(),
         port,
     };
     let options = WebRtcServerOptions::new(vec![info(Protocol::Udp), info(Protocol::Tcp)]);
@@ -125,7 +195,7 @@ async fn start_worker(config: &Config, index: usize) -> anyhow::Result<(Worker, 
     ))
 }
 
-async fn connect(State(shared): State<Arc<Shared>>, request: ConnectionRequest) -> Response {
+fn connect(shared: Arc<Shared>, request: ConnectionRequest) -> Response {
     let valid = |name: &String| (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
     let (Some(room_id), Some(peer_id)) = (
         request.query("roomId").filter(valid),

@@ -25,7 +25,12 @@ impl Demo {
         let deps = std::env::current_exe().expect("this program");
         let worker = deps.ancestors().nth(2).expect("a target directory").join("worker");
         let mut process = Command::new(env!("CARGO_BIN_EXE_demo"))
-            .args(["--listen-port=0", "--media-port=0", "--num-workers=1"])
+            .args([
+                "--insecure-http",
+                "--listen-port=0",
+                "--media-port=0",
+                "--num-workers=1",
+            ])
             .env(
                 "MEDIASOUP_WORKER_BIN",
                 std::env::var_os("WORKER_BIN").unwrap_or(worker.into()),
@@ -36,7 +41,8 @@ impl Demo {
         let mut line = String::new();
         let stdout = process.stdout.take().expect("its output");
         BufReader::new(stdout).read_line(&mut line).expect("its address");
-        let address = line.trim().strip_prefix("http://").expect("an address").to_owned();
+        let address = line.trim().strip_prefix("http://").expect("an address");
+        let address = address.trim_end_matches('/').to_owned();
         Self { process, address }
     }
 

@@ -1,0 +1,148 @@
+//! A server to test, and a client that does what a test says.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use demo::{Config, Server};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// Generous: these tests share the machine with others.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// A server without encryption, with so many workers.
+pub async fn server(workers: usize) -> Server {
+    let workers = format!("--num-workers={workers}");
+    start(&["--insecure-http", &workers]).await
+}
+
+/// A server with these flags, on ports that are free.
+pub async fn start(flags: &[&str]) -> Server {
+    let always = ["demo", "--listen-port=0", "--media-port=0", "--media-ip=127.0.0.1"];
+    let mut config = Config::parse_from(always.iter().chain(flags));
+    let deps = std::env::current_exe().expect("this program");
+    let built = deps.ancestors().nth(2).expect("a target directory").join("worker");
+    config.worker_bin = Some(std::env::var_os("WORKER_BIN").map_or(built, PathBuf::from));
+    Server::start(config).await.expect("a server")
+}
+
+/// One end of a signalling connection.
+pub struct Client {
+    pub socket: WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>,
+    /// Requests and notifications that came before somebody asked for them.
+    backlog: Vec<Value>,
+    asked: u32,
+}
+
+pub async fn dial(server: &Server, query: &str) -> Result<Client, Error> {
+    let mut request = format!("ws://{}/?{query}", server.address()).into_client_request()?;
+    let protocol = "protoo".parse().expect("a header");
+    request.headers_mut().insert("sec-websocket-protocol", protocol);
+    connect_async(request).await.map(|(socket, _)| Client {
+        socket,
+        backlog: Vec::new(),
+        asked: 0,
+    })
+}
+
+pub async fn open(server: &Server, peer: &str) -> Client {
+    dial(server, &format!("roomId=r&peerId={peer}"))
+        .await
+        .expect("a connection")
+}
+
+impl Client {
+    /// The next message; none if the connection ended.
+    pub async fn message(&mut self) -> Option<Value> {
+        loop {
+            match tokio::time::timeout(LIMIT, self.socket.next())
+                .await
+                .expect("something in time")
+            {
+                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).expect("JSON")),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    pub async fn send(&mut self, message: &Value) {
+        self.socket
+            .send(Message::text(message.to_string()))
+            .await
+            .expect("a connection");
+    }
+
+    /// Asks; returns the whole response.
+    pub async fn try_ask(&mut self, method: &str, data: Value) -> Value {
+        self.asked += 1;
+        let id = self.asked;
+        self.send(&json!({ "request": true, "id": id, "method": method, "data": data }))
+            .await;
+        loop {
+            let message = self.message().await.expect("a connection");
+            if message["response"] == true && message["id"] == id {
+                return message;
+            }
+            self.backlog.push(message);
+        }
+    }
+
+    /// Asks for what must be granted; returns the data.
+    pub async fn ask(&mut self, method: &str, data: Value) -> Value {
+        let mut response = self.try_ask(method, data).await;
+        assert_eq!(response["ok"], true, "{method}: {response}");
+        response["data"].take()
+    }
+
+    /// The next request or notification of this method.
+    pub async fn told(&mut self, method: &str) -> Value {
+        loop {
+            if let Some(index) = self.backlog.iter().position(|message| message["method"] == method) {
+                return self.backlog.remove(index);
+            }
+            let message = self.message().await.expect("a connection");
+            self.backlog.push(message);
+        }
+    }
+
+    /// Takes or refuses what the server asks.
+    pub async fn answer(&mut self, request: &Value, ok: bool) {
+        let (id, reason) = (&request["id"], "no, thank you");
+        self.send(&json!({ "response": true, "id": id, "ok": ok, "errorCode": 403, "errorReason": reason }))
+            .await;
+    }
+
+    /// Joins with all that the router can; returns those who are there.
+    pub async fn join(&mut self, name: &str) -> Value {
+        let capabilities = self.ask("getRouterRtpCapabilities", json!({})).await;
+        let data = json!({ "displayName": name, "device": { "name": "test" }, "rtpCapabilities": capabilities });
+        self.ask("join", data).await["peers"].take()
+    }
+
+    /// Creates a transport and connects it, as far as signalling goes; returns its id.
+    pub async fn transport(&mut self, consuming: bool) -> Value {
+        let data = json!({ "producing": !consuming, "consuming": consuming });
+        let made = self.ask("createWebRtcTransport", data).await;
+        let fingerprint = json!({ "algorithm": "sha-256", "value": vec!["AB"; 32].join(":") });
+        let parameters = json!({ "role": "client", "fingerprints": [fingerprint] });
+        let data = json!({ "transportId": made["id"], "dtlsParameters": parameters });
+        self.ask("connectWebRtcTransport", data).await;
+        made["id"].clone()
+    }
+
+    /// Produces audio; returns the producer's id.
+    pub async fn produce(&mut self, ssrc: u32) -> Value {
+        let transport = self.transport(false).await;
+        let codec = json!({ "mimeType": "audio/opus", "payloadType": 111, "clockRate": 48_000, "channels": 2 });
+        let parameters = json!({ "codecs": [codec], "encodings": [{ "ssrc": ssrc }] });
+        let data = json!({
+            "transportId": transport, "kind": "audio", "rtpParameters": parameters, "appData": { "share": false },
+        });
+        self.ask("produce", data).await["id"].take()
+    }
+}
