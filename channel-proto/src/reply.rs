@@ -4,6 +4,7 @@
 //! numeric keys have them as decimal text. Timestamps are milliseconds of a monotonic clock; bitrates are bits per
 //! second; byte counters start at creation.
 
+mod decision;
 mod stats;
 mod transport;
 
@@ -18,6 +19,7 @@ use crate::rtp_parameters::{
 };
 use crate::transport_parameters::SctpStreamParameters;
 
+pub use decision::{Decision, DecisionKind, DecisionReason, DecisionStream};
 pub use stats::{DataConsumerStats, DataProducerStats, RtpStreamStats, TransportStats};
 pub use transport::{
     Connected, IceRestarted, RecvRtpHeaderExtensions, RtpListenerDump, SctpDump, SctpListenerDump, TransportDump,
@@ -390,6 +392,9 @@ pub struct ConsumerDump {
     /// Layers of simulcast and SVC consumers.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<ConsumerLayersDump>,
+    /// Its last decisions, from the oldest to the newest; absent before the first. Other workers do not have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<Decision>,
 }
 
 /// Layers of simulcast and SVC consumers; −1 is none.

@@ -102,8 +102,8 @@ pub use channel_proto::event::{
 };
 pub use channel_proto::reply::{
     BoundAddress, ConsumerDump, ConsumerScore, DataConsumerDump, DataConsumerStats, DataProducerDump,
-    DataProducerStats, ProducerDump, ResourceUsage, RouterDump, RtpStreamStats, TransportDump, TransportKindDump,
-    TransportStats, WebRtcServerDump, WorkerDump,
+    DataProducerStats, Decision, DecisionKind, DecisionReason, DecisionStream, ProducerDump, ResourceUsage, RouterDump,
+    RtpStreamStats, TransportDump, TransportKindDump, TransportStats, WebRtcServerDump, WorkerDump,
 };
 pub use channel_proto::rtp_parameters::{
     ConsumerLayers, ConsumerType, MediaKind, ParameterValue, ProducerType, RtcpFeedback, RtcpParameters,

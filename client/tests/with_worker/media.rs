@@ -2,9 +2,9 @@
 
 use crate::common::{audio, next, packet, rest, router, video, worker};
 use client::{
-    CloseReason, Consumer, ConsumerEvent, ConsumerLayers, ConsumerOptions, ConsumerType, DirectTransport,
-    DirectTransportOptions, ErrorKind, Events, MediaKind, Producer, ProducerEvent, ProducerOptions, ProducerType,
-    Router, RtpCapabilities, RtpEncodingParameters, RtpParameters, Transport, Worker,
+    CloseReason, Consumer, ConsumerEvent, ConsumerLayers, ConsumerOptions, ConsumerType, DecisionKind, DecisionReason,
+    DirectTransport, DirectTransportOptions, ErrorKind, Events, MediaKind, Producer, ProducerEvent, ProducerOptions,
+    ProducerType, Router, RtpCapabilities, RtpEncodingParameters, RtpParameters, Transport, Worker,
 };
 
 struct Room {
@@ -217,6 +217,22 @@ async fn consumers() {
     assert_eq!(consumer.set_preferred_layers(layers).await.unwrap(), None);
     consumer.request_key_frame().await.unwrap();
     consumer.enable_trace_event(&["nack"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_consumer_tells_why_it_asked_for_a_key_frame() {
+    let room = room().await;
+    let producer = room.produce(MediaKind::Video, video(1)).await;
+    let consumer = room.consume(&producer).await;
+    consumer.request_key_frame().await.unwrap();
+    let decisions = consumer.dump().await.unwrap().decisions;
+    let asked: Vec<_> = decisions.iter().map(|decision| (decision.what, decision.why)).collect();
+    // No packet of it has come, so nobody can be asked.
+    let what = DecisionKind::KeyFrameRequest {
+        encoding_idx: 0,
+        sent: false,
+    };
+    assert_eq!(asked, [(what, DecisionReason::Started), (what, DecisionReason::Parent)]);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use channel_proto::reply::{Consumed, Failure, IceRestarted, Priority, Produced, 
 use rand::Rng as _;
 use slotmap::SlotMap;
 
+use super::consumer::decisions::Why;
 use super::consumer::{Consumer, KeyFrameOf};
 use super::data::sctp::Sctp;
 use super::keys::{ConsumerKey, ProducerKey, ServerKey, TransportKey};
@@ -531,7 +532,7 @@ impl Router {
             }
             Command::ConsumerRequestKeyFrame => {
                 if consumer.active {
-                    self.request_key_frame(key, KeyFrameOf::All, context);
+                    self.request_key_frame(key, KeyFrameOf::All, Why::Parent, context);
                 }
             }
             Command::ConsumerEnableTraceEvent(arguments) => consumer.trace.set(&arguments?.types),

@@ -5,7 +5,8 @@ use smallvec::SmallVec;
 
 use super::Context;
 use super::consumer::Consumer;
-use super::keys::{ProducerKey, RouterKey};
+use super::consumer::decisions::{What, Why};
+use super::keys::{ConsumerKey, ProducerKey, RouterKey};
 use super::mangle::ForwardedPacket;
 use super::producer::Producer;
 use super::router::Router;
@@ -43,14 +44,14 @@ impl Router {
         datagram: impl Fn(usize) -> &'a [u8],
         context: &mut Context<'_>,
     ) {
-        let mut wanted: SmallVec<[(ProducerKey, usize); 4]> = SmallVec::new();
+        let mut wanted: SmallVec<[(ConsumerKey, usize, Why); 4]> = SmallVec::new();
         for burst in batch.chunk_by_mut(|one, other| one.producer == other.producer) {
             self.keep(burst, &datagram, context.now);
             let Some(producer) = burst.first().and_then(|first| self.producers.get(first.producer)) else {
                 continue;
             };
-            for consumer in &producer.consumers {
-                let Some(consumer) = self.consumers.get_mut(*consumer).filter(|consumer| consumer.active) else {
+            for key in &producer.consumers {
+                let Some(consumer) = self.consumers.get_mut(*key).filter(|consumer| consumer.active) else {
                     continue;
                 };
                 let Some(transport) = self.transports.get_mut(consumer.transport) else {
@@ -80,13 +81,13 @@ impl Router {
                 wanted.extend(
                     consumer
                         .take_wanted_key_frame()
-                        .map(|encoding| (consumer.producer, encoding)),
+                        .map(|(encoding, why)| (*key, encoding, why)),
                 );
                 context.outbox.flush_if_full(context.ports);
             }
         }
-        for (producer, encoding) in wanted {
-            self.request_key_frames(producer, &[encoding], None, context);
+        for (consumer, encoding, why) in wanted {
+            self.request_key_frames(consumer, &[encoding], why, None, context);
         }
     }
 
@@ -123,9 +124,11 @@ fn send_to(
     let began = consumer.take_began();
     let repeated = consumer.streams.get(rewrite.stream);
     if repeated.is_some_and(|stream| stream.has_sent(rewrite.sequence_number)) {
+        consumer.note(What::Drop, Why::Repeated, Some(producer), now);
         return began;
     }
     let Some(sent) = transport.send_rtp(&consumer.id, packet, &rewrite, received, now, context.outbox) else {
+        consumer.note(What::Drop, Why::Transport, Some(producer), now);
         return began;
     };
     if let Some(stream) = consumer.streams.get_mut(rewrite.stream) {

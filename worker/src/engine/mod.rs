@@ -8,6 +8,7 @@ mod commands;
 pub mod consumer;
 pub mod data;
 pub mod forward;
+mod key_frames;
 pub mod keys;
 pub mod listener;
 pub mod mangle;

@@ -18,7 +18,7 @@ impl Router {
         if self.consumers.get(key).is_some_and(Consumer::is_layered) {
             self.choose_layers(key, Why::Started, false, None, context);
         } else {
-            self.request_key_frame(key, KeyFrameOf::All, context);
+            self.request_key_frame(key, KeyFrameOf::All, Why::Started, context);
         }
     }
 
@@ -34,8 +34,7 @@ impl Router {
         let Some(consumer) = self.consumers.get_mut(key) else {
             return;
         };
-        let producer_key = consumer.producer;
-        let Some(producer) = self.producers.get_mut(producer_key) else {
+        let Some(producer) = self.producers.get_mut(consumer.producer) else {
             return;
         };
         let Some(retargeted) = consumer.evaluate(producer, why, force, context.now) else {
@@ -48,7 +47,7 @@ impl Router {
             .key_frame
             .and_then(|spatial| consumer.encoding_of(spatial.into()));
         if let Some(encoding) = encoding {
-            self.request_key_frames(producer_key, &[encoding], key_frame, context);
+            self.request_key_frames(key, &[encoding], why, key_frame, context);
         }
     }
 

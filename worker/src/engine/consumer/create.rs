@@ -5,6 +5,7 @@ use channel_proto::reply::{Failure, RtpStreamParams, RtxStreamParams};
 use channel_proto::rtp_parameters::{ConsumerType, RtpEncodingParameters, RtpParameters};
 use smallvec::SmallVec;
 
+use super::decisions::Decisions;
 use super::layers::preferred;
 use super::simple::Simple;
 use super::simulcast::Simulcast;
@@ -91,6 +92,7 @@ impl Consumer {
             consumer_type: consume.consumer_type,
             rtp_parameters: parameters,
             consumable_rtp_encodings: consume.consumable_rtp_encodings,
+            decisions: Decisions::default(),
         })
     }
 }

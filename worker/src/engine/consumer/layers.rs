@@ -1,5 +1,8 @@
 //! What layered consumers decide with: layers, and facts about the producer's streams.
 
+use channel_proto::rtp_parameters::ConsumerLayers;
+
+use super::decisions::Why;
 use crate::rtp::clock::SenderClock;
 pub use crate::rtp::codec::svc_layers::Layers;
 
@@ -47,9 +50,11 @@ pub struct Forwarded {
 pub enum Outcome {
     /// It goes out.
     Send(Forwarded),
-    /// It does not.
-    Drop,
-    /// It does not, and another key frame of its stream is needed.
+    /// It does not, though it is of what is sent or waited for.
+    Drop(Why),
+    /// It does not, since it is of a stream that has nothing to do with what is sent.
+    Foreign,
+    /// It does not, and another key frame of its stream is needed: its timestamps do not fit.
     KeyFrameNeeded,
 }
 
@@ -74,4 +79,12 @@ pub fn preferred(asked: Option<(i16, Option<i16>)>, spatial_layers: u8, temporal
 /// Layers as dumps and events have them: −1 for none.
 pub fn numbers(layers: Option<Layers>) -> (i16, i16) {
     layers.map_or((-1, -1), |layers| (layers.spatial.into(), layers.temporal.into()))
+}
+
+/// Layers as the parent has them.
+pub fn layers_of(layers: Layers) -> ConsumerLayers {
+    ConsumerLayers {
+        spatial_layer: layers.spatial.into(),
+        temporal_layer: Some(layers.temporal.into()),
+    }
 }

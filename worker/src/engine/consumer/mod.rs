@@ -6,13 +6,14 @@
 mod choice;
 mod create;
 pub mod decisions;
+mod dump;
 pub mod layers;
 pub mod simple;
 pub mod simulcast;
 pub mod svc;
 
 use channel_proto::event::{Event, PacketInfo};
-use channel_proto::reply::{ConsumerDump, ConsumerLayersDump, ConsumerScore};
+use channel_proto::reply::ConsumerScore;
 use channel_proto::rtp_parameters::{ConsumerLayers, ConsumerType, MediaKind, RtpEncodingParameters, RtpParameters};
 use smallvec::SmallVec;
 
@@ -25,8 +26,8 @@ use super::transport::outgoing::Sent;
 use crate::rtp::codec::vp8;
 use crate::rtp::extensions::abs_send_time;
 use crate::rtp::send_stream::{Repetition, SendStream};
-use decisions::{Decisions, Why};
-use layers::{Layers, Outcome, Retargeted, StreamFacts, numbers, preferred};
+use decisions::{Decisions, What, Why};
+use layers::{Forwarded, Layers, Outcome, Retargeted, StreamFacts, layers_of, preferred};
 use simple::Simple;
 use simulcast::Simulcast;
 use svc::Svc;
@@ -42,8 +43,8 @@ pub struct Consumer {
     pub streams: SmallVec<[SendStream; 1]>,
     /// Encoding of the producer that each consumable encoding stands for.
     encodings: SmallVec<[Option<u16>; 4]>,
-    /// An encoding of which a key frame turned out to be needed while forwarding.
-    wanted_key_frame: Option<usize>,
+    /// An encoding of which a key frame turned out to be needed while forwarding, and why.
+    wanted_key_frame: Option<(usize, Why)>,
     /// The last packet forwarded was the first one since it began or switched.
     began: bool,
     /// MID extension as sent.
@@ -68,6 +69,7 @@ pub struct Consumer {
     consumer_type: ConsumerType,
     rtp_parameters: RtpParameters,
     consumable_rtp_encodings: Vec<RtpEncodingParameters>,
+    decisions: Decisions,
 }
 
 /// Which packets go out.
@@ -111,58 +113,90 @@ impl Consumer {
         let supported = self.payload_types.contains(&packet.payload_type);
         if packet.begins_anew {
             self.begin_anew(index);
-            self.wanted_key_frame = packet.key_frame_needed.then_some(packet.encoding);
+            self.wanted_key_frame = packet
+                .key_frame_needed
+                .then_some((packet.encoding, Why::SenderRestarted));
         }
         let outcome = match &mut self.policy {
             Policy::Simple(simple) => {
-                let starting = simple.is_starting();
-                let number = simple.forward(packet, supported)?;
-                self.began = starting;
-                return self.rewrite(0, packet, number);
+                let began = simple.is_starting();
+                return match simple.forward(packet, supported) {
+                    Ok(number) => self.send_as_it_is(0, packet, number, began),
+                    Err(why) => self.drop(why, producer, now),
+                };
             }
             Policy::Pipe(streams) => {
                 let stream = streams.get_mut(index)?;
-                let starting = stream.is_starting();
-                let number = stream.forward(packet, supported)?;
-                self.began = starting;
-                return self.rewrite(index, packet, number);
+                let began = stream.is_starting();
+                return match stream.forward(packet, supported) {
+                    Ok(number) => self.send_as_it_is(index, packet, number, began),
+                    Err(why) => self.drop(why, producer, now),
+                };
             }
             Policy::Simulcast(simulcast) => {
                 let encodings = &self.encodings;
                 let facts = |spatial: u8| facts(producer, encodings, spatial);
-                simulcast.forward(packet, index as u8, supported, &facts, now)
+                simulcast.forward(packet, index as u8, supported, &facts)
             }
             Policy::Svc(svc) => svc.forward(packet, supported),
         };
         match outcome {
-            Outcome::Drop => None,
+            Outcome::Foreign => None,
+            Outcome::Drop(why) => self.drop(why, producer, now),
             Outcome::KeyFrameNeeded => {
-                self.wanted_key_frame = Some(packet.encoding);
+                self.wanted_key_frame = Some((packet.encoding, Why::Timestamps));
                 None
             }
-            Outcome::Send(forwarded) => {
-                self.began = forwarded.began;
-                if forwarded.switched
-                    && let Some(stream) = self.streams.first_mut()
-                {
-                    // What the receiver reported concerns another stream.
-                    stream.reset_score();
-                }
-                if forwarded.layers_changed {
-                    outbox.notify(&self.id, self.layers_event());
-                }
-                if forwarded.switched {
-                    outbox.notify(&self.id, self.score_event(producer));
-                }
-                let rewrite = self.rewrite(0, packet, forwarded.sequence_number)?;
-                Some(Rewrite {
-                    timestamp: forwarded.timestamp,
-                    marker: forwarded.marker,
-                    vp8: forwarded.vp8,
-                    ..rewrite
-                })
-            }
+            Outcome::Send(forwarded) => self.send(packet, &forwarded, producer, now, outbox),
         }
+    }
+
+    /// A packet does not go out, though it is of what is sent or waited for.
+    fn drop(&mut self, why: Why, producer: &Producer, now: u64) -> Option<Rewrite> {
+        self.note(What::Drop, why, Some(producer), now);
+        None
+    }
+
+    fn send_as_it_is(&mut self, stream: usize, packet: &ForwardedPacket, number: u16, began: bool) -> Option<Rewrite> {
+        self.began = began;
+        self.rewrite(stream, packet, number)
+    }
+
+    /// A packet of what has been chosen goes out; changes are told.
+    fn send(
+        &mut self,
+        packet: &ForwardedPacket,
+        forwarded: &Forwarded,
+        producer: &Producer,
+        now: u64,
+        outbox: &mut Outbox,
+    ) -> Option<Rewrite> {
+        self.began = forwarded.began;
+        if forwarded.switched
+            && let Some(stream) = self.streams.first_mut()
+        {
+            // What the receiver reported concerns another stream.
+            stream.reset_score();
+        }
+        if forwarded.layers_changed {
+            outbox.notify(&self.id, self.layers_event());
+            let why = if packet.is_key_frame {
+                Why::KeyFrame
+            } else {
+                Why::SwitchPoint
+            };
+            self.note(What::Switch, why, Some(producer), now);
+        }
+        if forwarded.switched {
+            outbox.notify(&self.id, self.score_event(producer));
+        }
+        let rewrite = self.rewrite(0, packet, forwarded.sequence_number)?;
+        Some(Rewrite {
+            timestamp: forwarded.timestamp,
+            marker: forwarded.marker,
+            vp8: forwarded.vp8,
+            ..rewrite
+        })
     }
 
     /// The sender of a stream has begun anew: so do we with it, where receivers can follow.
@@ -201,8 +235,8 @@ impl Consumer {
         self.encodings.get(index).copied().flatten().map(usize::from)
     }
 
-    /// Takes the encoding of which a key frame turned out to be needed while forwarding.
-    pub fn take_wanted_key_frame(&mut self) -> Option<usize> {
+    /// Takes the encoding of which a key frame turned out to be needed while forwarding, and why.
+    pub fn take_wanted_key_frame(&mut self) -> Option<(usize, Why)> {
         self.wanted_key_frame.take()
     }
 
@@ -390,14 +424,17 @@ impl Consumer {
         match &mut self.policy {
             Policy::Simple(simple) if active => simple.restart(),
             Policy::Pipe(streams) if active => streams.iter_mut().for_each(Simple::restart),
-            Policy::Simulcast(simulcast) if !active => activity.layers_lost = simulcast.stop(now),
-            Policy::Svc(svc) if !active => activity.layers_lost = svc.stop(now),
+            Policy::Simulcast(simulcast) if !active => activity.layers_lost = simulcast.stop(),
+            Policy::Svc(svc) if !active => activity.layers_lost = svc.stop(),
             _ => {}
+        }
+        if activity.layers_lost {
+            self.note(What::Target, Why::Stopped, None, now);
         }
         activity
     }
 
-    /// Chooses layers anew; None if it does not choose, or does not send. `force` acts even if the choice is the same.
+    /// Chooses layers anew; None if the choice stays, or it does not choose or send. `force` acts even if it stays.
     ///
     /// The estimator of a transport, if there is one, is to call `retarget` of the policy instead.
     pub fn evaluate(&mut self, producer: &mut Producer, why: Why, force: bool, now: u64) -> Option<Retargeted> {
@@ -420,11 +457,13 @@ impl Consumer {
                 ..facts
             })
         };
-        match &mut self.policy {
-            Policy::Simulcast(simulcast) => Some(simulcast.evaluate(&facts, why, force, now)),
-            Policy::Svc(svc) => Some(svc.evaluate(&facts, why, force, now)),
-            Policy::Simple(_) | Policy::Pipe(_) => None,
-        }
+        let retargeted = match &mut self.policy {
+            Policy::Simulcast(simulcast) => simulcast.evaluate(&facts, force)?,
+            Policy::Svc(svc) => svc.evaluate(&facts, force)?,
+            Policy::Simple(_) | Policy::Pipe(_) => return None,
+        };
+        self.note(What::Target, why, Some(producer), now);
+        Some(retargeted)
     }
 
     /// Layers preferred by the parent, in force; None if it has no layers.
@@ -498,74 +537,6 @@ impl Consumer {
     /// The `score` event.
     pub fn score_event(&self, producer: &Producer) -> Event {
         Event::ConsumerScore(self.score(producer))
-    }
-
-    fn decisions(&self) -> Option<&Decisions> {
-        match &self.policy {
-            Policy::Simulcast(simulcast) => Some(simulcast.decisions()),
-            Policy::Svc(svc) => Some(svc.decisions()),
-            Policy::Simple(_) | Policy::Pipe(_) => None,
-        }
-    }
-
-    /// As dumped. Past decisions about layers go to the log.
-    pub fn dump(&self) -> ConsumerDump {
-        let svc = matches!(self.policy, Policy::Svc(_));
-        for decision in self.decisions().into_iter().flat_map(Decisions::iter) {
-            if svc {
-                tracing::debug!(target: "svc", consumer = %self.id, ?decision, "past decision");
-            } else {
-                tracing::debug!(target: "simulcast", consumer = %self.id, ?decision, "past decision");
-            }
-        }
-        let mut streams = self.streams.iter().map(SendStream::dump);
-        let (rtp_stream, rtp_streams) = if self.is_pipe() {
-            (None, Some(streams.collect()))
-        } else {
-            (streams.next(), None)
-        };
-        ConsumerDump {
-            id: self.id.clone(),
-            producer_id: self.producer_id.clone(),
-            kind: self.kind,
-            rtp_parameters: self.rtp_parameters.clone(),
-            consumer_type: self.consumer_type,
-            consumable_rtp_encodings: self.consumable_rtp_encodings.clone(),
-            supported_codec_payload_types: self.payload_types.to_vec(),
-            paused: self.paused,
-            producer_paused: self.producer_paused,
-            priority: self.priority,
-            trace_event_types: self.trace.dump(),
-            rtp_stream,
-            rtp_streams,
-            layers: self.layers_dump(),
-        }
-    }
-
-    fn layers_dump(&self) -> Option<ConsumerLayersDump> {
-        let (preferred, target) = match &self.policy {
-            Policy::Simulcast(simulcast) => (simulcast.preferred(), simulcast.target()),
-            Policy::Svc(svc) => (svc.preferred(), svc.target()),
-            Policy::Simple(_) | Policy::Pipe(_) => return None,
-        };
-        let (preferred_spatial_layer, preferred_temporal_layer) = numbers(Some(preferred));
-        let (target_spatial_layer, target_temporal_layer) = numbers(target);
-        let (current_spatial_layer, current_temporal_layer) = numbers(self.current_layers());
-        Some(ConsumerLayersDump {
-            preferred_spatial_layer,
-            target_spatial_layer,
-            current_spatial_layer,
-            preferred_temporal_layer,
-            target_temporal_layer,
-            current_temporal_layer,
-        })
-    }
-}
-
-fn layers_of(layers: Layers) -> ConsumerLayers {
-    ConsumerLayers {
-        spatial_layer: layers.spatial.into(),
-        temporal_layer: Some(layers.temporal.into()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A consumer of one stream with one layer: everything goes out, from a key frame on.
 
+use super::decisions::Why;
 use crate::engine::mangle::ForwardedPacket;
 use crate::rtp::sequence::SequenceMapper;
 
@@ -30,23 +31,26 @@ impl Simple {
         self.starting
     }
 
-    /// The sequence number to send a packet with, or None if it does not go out.
-    pub fn forward(&mut self, packet: &ForwardedPacket, supported: bool) -> Option<u16> {
+    /// The sequence number to send a packet with.
+    ///
+    /// # Errors
+    /// Why it does not go out.
+    pub fn forward(&mut self, packet: &ForwardedPacket, supported: bool) -> Result<u16, Why> {
         let sequence_number = packet.sequence_number;
         if !supported {
             // Accounted for, so that the receiver sees no gap and asks for nothing.
             if !self.starting {
                 self.sequence.drop(sequence_number);
             }
-            return None;
+            return Err(Why::PayloadType);
         }
         if self.starting {
             if packet.key_frame_needed && !packet.is_key_frame {
-                return None;
+                return Err(Why::NoKeyFrame);
             }
             self.sequence.sync(sequence_number.wrapping_sub(1));
             self.starting = false;
         }
-        self.sequence.input(sequence_number)
+        self.sequence.input(sequence_number).ok_or(Why::Late)
     }
 }

@@ -3,7 +3,7 @@
 //! It aims at a target (which stream, which temporal layer) and changes over with a key frame of it, so that the
 //! receiver sees one stream: sequence numbers, timestamps and counters in payloads go on.
 
-use super::decisions::{Decision, Decisions, Why, digest};
+use super::decisions::Why;
 use super::layers::{Forwarded, Layers, Outcome, Retargeted, StreamFacts};
 use crate::engine::mangle::ForwardedPacket;
 use crate::rtp::codec::frame_marking::MarkedLayers;
@@ -37,7 +37,6 @@ pub struct Simulcast {
     frame_ended: bool,
     /// A key frame was asked for, for the timestamps of the last one did not fit.
     asked_for_timestamps: bool,
-    decisions: Decisions,
 }
 
 /// Temporal layers of the stream that is sent.
@@ -116,7 +115,6 @@ impl Simulcast {
             newest_timestamp: None,
             frame_ended: true,
             asked_for_timestamps: false,
-            decisions: Decisions::default(),
         }
     }
 
@@ -143,19 +141,13 @@ impl Simulcast {
         })
     }
 
-    /// Its last decisions.
-    pub fn decisions(&self) -> &Decisions {
-        &self.decisions
-    }
-
     /// Sends nothing any more. True: it had been sending, or about to.
-    pub fn stop(&mut self, now: u64) -> bool {
+    pub fn stop(&mut self) -> bool {
         if self.target.is_none() && self.current.is_none() {
             return false;
         }
         (self.target, self.current) = (None, None);
         self.asked_for_timestamps = false;
-        self.note(now, Why::Stopped, &|_| None);
         true
     }
 
@@ -166,21 +158,11 @@ impl Simulcast {
         }
     }
 
-    /// Chooses the target anew, without an estimate of the bandwidth. `force` acts even if it is the same as before.
-    pub fn evaluate(
-        &mut self,
-        facts: &dyn Fn(u8) -> Option<StreamFacts>,
-        why: Why,
-        force: bool,
-        now: u64,
-    ) -> Retargeted {
+    /// Chooses the target anew, without an estimate of the bandwidth; None if it stays. `force` acts even then.
+    pub fn evaluate(&mut self, facts: &dyn Fn(u8) -> Option<StreamFacts>, force: bool) -> Option<Retargeted> {
         let target = self.choose(facts);
-        if target == self.target && (!force || target.is_none()) {
-            return Retargeted::default();
-        }
-        let retargeted = self.retarget(target);
-        self.note(now, why, facts);
-        retargeted
+        let stays = target == self.target && (!force || target.is_none());
+        (!stays).then(|| self.retarget(target))
     }
 
     /// The best stream that there is, up to the preferred one.
@@ -227,19 +209,6 @@ impl Simulcast {
         retargeted
     }
 
-    fn note(&mut self, now: u64, why: Why, facts: &dyn Fn(u8) -> Option<StreamFacts>) {
-        let decision = Decision {
-            at: now,
-            why,
-            target: self.target,
-            current: self.current(),
-            preferred: self.preferred,
-            streams: digest(facts),
-        };
-        tracing::debug!(target: "simulcast", ?decision, "decided");
-        self.decisions.add(decision);
-    }
-
     /// Decides on a packet of stream `spatial`.
     pub fn forward(
         &mut self,
@@ -247,27 +216,26 @@ impl Simulcast {
         spatial: u8,
         supported: bool,
         facts: &dyn Fn(u8) -> Option<StreamFacts>,
-        now: u64,
     ) -> Outcome {
         let begins = self
             .target
             .filter(|target| target.spatial == spatial && self.current != Some(spatial));
         if begins.is_none() && self.current != Some(spatial) {
-            return Outcome::Drop;
+            return Outcome::Foreign;
         }
         if !supported || packet.is_padding() {
             // Accounted for, so that the receiver sees no gap and asks for nothing.
             if begins.is_none() {
                 self.sequence.drop(packet.sequence_number);
             }
-            return Outcome::Drop;
+            return Outcome::Drop(if supported { Why::Padding } else { Why::PayloadType });
         }
         let before = self.current();
         if let Some(target) = begins {
             if packet.key_frame_needed && !packet.is_key_frame {
-                return Outcome::Drop;
+                return Outcome::Drop(Why::NoKeyFrame);
             }
-            if !self.switch(packet, target, facts, now) {
+            if !self.switch(packet, target, facts) {
                 return Outcome::KeyFrameNeeded;
             }
         }
@@ -277,11 +245,11 @@ impl Simulcast {
             None if begins.is_some() => None,
             None => {
                 self.sequence.drop(packet.sequence_number);
-                return Outcome::Drop;
+                return Outcome::Drop(Why::Layer);
             }
         };
         let Some(sequence_number) = self.sequence.input(packet.sequence_number) else {
-            return Outcome::Drop;
+            return Outcome::Drop(Why::Late);
         };
         let timestamp = packet.timestamp.wrapping_sub(self.timestamp_offset);
         if self
@@ -292,9 +260,6 @@ impl Simulcast {
         }
         if sequence_number == self.sequence.max_output() {
             self.frame_ended = packet.marker;
-        }
-        if begins.is_some() {
-            self.note(now, Why::Switched, facts);
         }
         Outcome::Send(Forwarded {
             sequence_number,
@@ -308,13 +273,7 @@ impl Simulcast {
     }
 
     /// Changes over to the target with its key frame. False: its timestamps do not fit, another key frame may.
-    fn switch(
-        &mut self,
-        packet: &ForwardedPacket,
-        target: Layers,
-        facts: &dyn Fn(u8) -> Option<StreamFacts>,
-        now: u64,
-    ) -> bool {
+    fn switch(&mut self, packet: &ForwardedPacket, target: Layers, facts: &dyn Fn(u8) -> Option<StreamFacts>) -> bool {
         let mut offset = 0;
         if let Some(reference) = self.reference.filter(|reference| *reference != target.spatial) {
             let clock = |stream: u8| facts(stream).and_then(|stream| stream.clock);
@@ -331,7 +290,6 @@ impl Simulcast {
                 if extra > ticks(MAX_EXTRA_MS) {
                     if !self.asked_for_timestamps {
                         self.asked_for_timestamps = true;
-                        self.note(now, Why::Timestamps, facts);
                         return false;
                     }
                     // Time must not run away from the senders' clocks by more than it must.

@@ -54,22 +54,32 @@ fn together(spatial: u8) -> Option<StreamFacts> {
 #[test]
 fn a_frame_cut_short_by_a_switch_leaves_a_gap() {
     let mut consumer = simulcast(0);
-    assert_eq!(consumer.evaluate(&together, Why::Started, false, 0).key_frame, Some(0));
     assert_eq!(
-        sent(consumer.forward(&packet(10, 3000, true, false), 0, true, &together, 0)),
+        consumer
+            .evaluate(&together, false)
+            .and_then(|retargeted| retargeted.key_frame),
+        Some(0)
+    );
+    assert_eq!(
+        sent(consumer.forward(&packet(10, 3000, true, false), 0, true, &together)),
         (1000, 3000)
     );
     consumer.set_preferred(Layers {
         spatial: 1,
         temporal: 0,
     });
-    assert_eq!(consumer.evaluate(&together, Why::Preferred, true, 0).key_frame, Some(1));
     assert_eq!(
-        consumer.forward(&packet(70, 1_006_000, false, true), 1, true, &together, 0),
-        Outcome::Drop
+        consumer
+            .evaluate(&together, true)
+            .and_then(|retargeted| retargeted.key_frame),
+        Some(1)
     );
     assert_eq!(
-        sent(consumer.forward(&packet(71, 1_006_000, true, true), 1, true, &together, 0)),
+        consumer.forward(&packet(70, 1_006_000, false, true), 1, true, &together),
+        Outcome::Drop(Why::NoKeyFrame)
+    );
+    assert_eq!(
+        sent(consumer.forward(&packet(71, 1_006_000, true, true), 1, true, &together)),
         (1002, 6000)
     );
     // After a whole frame there is none.
@@ -77,9 +87,9 @@ fn a_frame_cut_short_by_a_switch_leaves_a_gap() {
         spatial: 0,
         temporal: 0,
     });
-    consumer.evaluate(&together, Why::Preferred, true, 0);
+    consumer.evaluate(&together, true);
     assert_eq!(
-        sent(consumer.forward(&packet(20, 9000, true, true), 0, true, &together, 0)),
+        sent(consumer.forward(&packet(20, 9000, true, true), 0, true, &together)),
         (1003, 9000)
     );
 }
@@ -87,22 +97,22 @@ fn a_frame_cut_short_by_a_switch_leaves_a_gap() {
 #[test]
 fn timestamps_do_not_go_back() {
     let mut consumer = simulcast(0);
-    consumer.evaluate(&together, Why::Started, false, 0);
-    consumer.forward(&packet(10, 90_000, true, true), 0, true, &together, 0);
+    consumer.evaluate(&together, false);
+    consumer.forward(&packet(10, 90_000, true, true), 0, true, &together);
     consumer.set_preferred(Layers {
         spatial: 1,
         temporal: 0,
     });
-    consumer.evaluate(&together, Why::Preferred, true, 0);
+    consumer.evaluate(&together, true);
     // A frame of nearly the same time is moved by a little, and so is what follows it.
     let near = packet(50, 1_089_000, true, true);
     assert_eq!(
-        sent(consumer.forward(&near, 1, true, &together, 0)),
+        sent(consumer.forward(&near, 1, true, &together)),
         (1001, 90_000 + 33 * 90)
     );
     let next = packet(51, 1_092_000, false, true);
     assert_eq!(
-        sent(consumer.forward(&next, 1, true, &together, 0)),
+        sent(consumer.forward(&next, 1, true, &together)),
         (1002, 93_000 + 33 * 90)
     );
 }
@@ -110,27 +120,24 @@ fn timestamps_do_not_go_back() {
 #[test]
 fn timestamps_far_back_are_not_taken_at_once() {
     let mut consumer = simulcast(0);
-    consumer.evaluate(&together, Why::Started, false, 0);
-    consumer.forward(&packet(10, 900_000, true, true), 0, true, &together, 0);
+    consumer.evaluate(&together, false);
+    consumer.forward(&packet(10, 900_000, true, true), 0, true, &together);
     consumer.set_preferred(Layers {
         spatial: 1,
         temporal: 0,
     });
-    consumer.evaluate(&together, Why::Preferred, true, 0);
+    consumer.evaluate(&together, true);
     let far = |sequence| packet(sequence, 1_100_000, true, true);
-    assert_eq!(
-        consumer.forward(&far(50), 1, true, &together, 0),
-        Outcome::KeyFrameNeeded
-    );
+    assert_eq!(consumer.forward(&far(50), 1, true, &together), Outcome::KeyFrameNeeded);
     // The old stream goes on meanwhile; the second try ends it.
     assert_eq!(
-        sent(consumer.forward(&packet(11, 903_000, false, true), 0, true, &together, 0)),
+        sent(consumer.forward(&packet(11, 903_000, false, true), 0, true, &together)),
         (1001, 903_000)
     );
-    assert_eq!(sent(consumer.forward(&far(60), 1, true, &together, 0)), (1002, 903_001));
+    assert_eq!(sent(consumer.forward(&far(60), 1, true, &together)), (1002, 903_001));
     assert_eq!(
-        consumer.forward(&packet(12, 906_000, false, true), 0, true, &together, 0),
-        Outcome::Drop
+        consumer.forward(&packet(12, 906_000, false, true), 0, true, &together),
+        Outcome::Foreign
     );
 }
 
@@ -139,38 +146,45 @@ fn a_stream_whose_clock_is_unknown_is_no_target() {
     let mut consumer = simulcast(1);
     let without = |spatial| stream(10, (spatial == 0).then_some((0, 0)));
     let only_lowest = |spatial| without(spatial).filter(|_| spatial == 0);
-    consumer.evaluate(&only_lowest, Why::Started, false, 0);
-    consumer.forward(&packet(10, 3000, true, true), 0, true, &only_lowest, 0);
-    consumer.evaluate(&without, Why::NewStream, false, 0);
+    consumer.evaluate(&only_lowest, false);
+    consumer.forward(&packet(10, 3000, true, true), 0, true, &only_lowest);
+    consumer.evaluate(&without, false);
     assert_eq!(consumer.target().map(|target| target.spatial), Some(0));
-    assert_eq!(consumer.evaluate(&together, Why::Clock, false, 0).key_frame, Some(1));
+    assert_eq!(
+        consumer
+            .evaluate(&together, false)
+            .and_then(|retargeted| retargeted.key_frame),
+        Some(1)
+    );
     // A stream that died is left, even if nothing is left to send.
     let dead = |spatial| stream(u8::from(spatial == 0) * 10, Some((0, 0)));
-    consumer.evaluate(&dead, Why::Score, false, 0);
+    consumer.evaluate(&dead, false);
     assert_eq!(consumer.target().map(|target| target.spatial), Some(0));
-    assert!(consumer.evaluate(&|_| stream(0, None), Why::Score, false, 0).stopped);
-    assert_eq!((consumer.target(), consumer.current()), (None, None));
-    let reasons: Vec<Why> = consumer.decisions().iter().map(|decision| decision.why).collect();
-    assert_eq!(
-        reasons,
-        [Why::Started, Why::Switched, Why::Clock, Why::Score, Why::Score]
+    assert!(
+        consumer
+            .evaluate(&|_| stream(0, None), false)
+            .is_some_and(|retargeted| retargeted.stopped)
     );
+    assert_eq!((consumer.target(), consumer.current()), (None, None));
 }
 
 #[test]
 fn what_the_receiver_does_not_want_leaves_no_gap() {
     let mut consumer = simulcast(0);
-    consumer.evaluate(&together, Why::Started, false, 0);
-    consumer.forward(&packet(10, 3000, true, true), 0, true, &together, 0);
+    consumer.evaluate(&together, false);
+    consumer.forward(&packet(10, 3000, true, true), 0, true, &together);
     assert_eq!(
-        consumer.forward(&packet(11, 6000, false, true), 0, false, &together, 0),
-        Outcome::Drop
+        consumer.forward(&packet(11, 6000, false, true), 0, false, &together),
+        Outcome::Drop(Why::PayloadType)
     );
     let mut padding = packet(12, 6000, false, false);
     padding.padding_length = 4;
-    assert_eq!(consumer.forward(&padding, 0, true, &together, 0), Outcome::Drop);
     assert_eq!(
-        sent(consumer.forward(&packet(13, 6000, false, true), 0, true, &together, 0)),
+        consumer.forward(&padding, 0, true, &together),
+        Outcome::Drop(Why::Padding)
+    );
+    assert_eq!(
+        sent(consumer.forward(&packet(13, 6000, false, true), 0, true, &together)),
         (1001, 6000)
     );
 }

@@ -1,6 +1,6 @@
 //! A consumer of some layers of one stream.
 
-use super::decisions::{Decision, Decisions, Why, digest};
+use super::decisions::Why;
 use super::layers::{Forwarded, Layers, Outcome, Retargeted, StreamFacts};
 use crate::engine::mangle::ForwardedPacket;
 use crate::rtp::codec::Details;
@@ -19,7 +19,6 @@ pub struct Svc {
     target: Option<Layers>,
     /// Nothing has been sent since it last became active.
     starting: bool,
-    decisions: Decisions,
 }
 
 impl Svc {
@@ -34,7 +33,6 @@ impl Svc {
             preferred,
             target: None,
             starting: true,
-            decisions: Decisions::default(),
         }
     }
 
@@ -58,20 +56,12 @@ impl Svc {
         self.layers.current()
     }
 
-    /// Its last decisions.
-    pub fn decisions(&self) -> &Decisions {
-        &self.decisions
-    }
-
     /// Sends nothing any more. True: it had been sending, or about to.
-    pub fn stop(&mut self, now: u64) -> bool {
+    pub fn stop(&mut self) -> bool {
         self.starting = true;
         let had = self.target.is_some() || self.current().is_some();
         self.target = None;
         self.layers.begin();
-        if had {
-            self.note(now, Why::Stopped, &|_| None);
-        }
         had
     }
 
@@ -81,21 +71,11 @@ impl Svc {
         self.layers.begin();
     }
 
-    /// Chooses the target anew, without an estimate of the bandwidth. `force` acts even if it is the same as before.
-    pub fn evaluate(
-        &mut self,
-        facts: &dyn Fn(u8) -> Option<StreamFacts>,
-        why: Why,
-        force: bool,
-        now: u64,
-    ) -> Retargeted {
+    /// Chooses the target anew, without an estimate of the bandwidth; None if it stays. `force` acts even then.
+    pub fn evaluate(&mut self, facts: &dyn Fn(u8) -> Option<StreamFacts>, force: bool) -> Option<Retargeted> {
         let target = self.choose(facts);
-        if target == self.target && (!force || target.is_none()) {
-            return Retargeted::default();
-        }
-        let retargeted = self.retarget(target);
-        self.note(now, why, facts);
-        retargeted
+        let stays = target == self.target && (!force || target.is_none());
+        (!stays).then(|| self.retarget(target))
     }
 
     /// The highest spatial layer that carries something, up to the preferred one.
@@ -139,27 +119,14 @@ impl Svc {
         }
     }
 
-    fn note(&mut self, now: u64, why: Why, facts: &dyn Fn(u8) -> Option<StreamFacts>) {
-        let decision = Decision {
-            at: now,
-            why,
-            target: self.target,
-            current: self.current(),
-            preferred: self.preferred,
-            streams: digest(facts),
-        };
-        tracing::debug!(target: "svc", ?decision, "decided");
-        self.decisions.add(decision);
-    }
-
     /// Decides on a packet.
     pub fn forward(&mut self, packet: &ForwardedPacket, supported: bool) -> Outcome {
         if self.target.is_none() {
-            return Outcome::Drop;
+            return Outcome::Drop(Why::NoTarget);
         }
         let before = self.current();
         if self.starting && packet.key_frame_needed && !packet.is_key_frame {
-            return Outcome::Drop;
+            return Outcome::Drop(Why::NoKeyFrame);
         }
         let passed = match &packet.descriptor.details {
             _ if !supported || packet.is_padding() => None,
@@ -171,14 +138,18 @@ impl Svc {
             if !self.starting {
                 self.sequence.drop(packet.sequence_number);
             }
-            return Outcome::Drop;
+            return Outcome::Drop(match supported {
+                false => Why::PayloadType,
+                true if packet.is_padding() => Why::Padding,
+                true => Why::Layer,
+            });
         };
         let began = std::mem::take(&mut self.starting);
         if began {
             self.sequence.sync(packet.sequence_number.wrapping_sub(1));
         }
         let Some(sequence_number) = self.sequence.input(packet.sequence_number) else {
-            return Outcome::Drop;
+            return Outcome::Drop(Why::Late);
         };
         Outcome::Send(Forwarded {
             sequence_number,

@@ -60,12 +60,20 @@ fn numbers_have_no_gap_for_layers_left_out() {
         spatial: 1,
         temporal: 0,
     });
-    assert_eq!(consumer.forward(&packet(9, 1, 0, true), true), Outcome::Drop);
     assert_eq!(
-        consumer.evaluate(&stream(0b111), Why::Started, false, 0).key_frame,
+        consumer.forward(&packet(9, 1, 0, true), true),
+        Outcome::Drop(Why::NoTarget)
+    );
+    assert_eq!(
+        consumer
+            .evaluate(&stream(0b111), false)
+            .and_then(|retargeted| retargeted.key_frame),
         Some(0)
     );
-    assert_eq!(consumer.forward(&packet(10, 2, 0, false), true), Outcome::Drop);
+    assert_eq!(
+        consumer.forward(&packet(10, 2, 0, false), true),
+        Outcome::Drop(Why::NoKeyFrame)
+    );
     let mut numbers = Vec::new();
     for (sequence, picture_id) in (20..).step_by(3).zip(3..8) {
         for spatial in 0..3 {
@@ -76,36 +84,40 @@ fn numbers_have_no_gap_for_layers_left_out() {
     let expected: Vec<_> = (1000..1010).map(|number| (number, number % 2 == 1)).collect();
     assert_eq!(numbers, expected);
     // From before the key frame.
-    assert_eq!(consumer.forward(&packet(19, 2, 0, false), true), Outcome::Drop);
+    assert_eq!(
+        consumer.forward(&packet(19, 2, 0, false), true),
+        Outcome::Drop(Why::Layer)
+    );
 }
 
 #[test]
 fn what_arrives_decides_what_is_aimed_at() {
     let mut consumer = svc(false);
-    consumer.evaluate(&stream(0b001), Why::NewStream, false, 0);
+    consumer.evaluate(&stream(0b001), false);
     assert_eq!(consumer.target().map(|target| target.spatial), Some(0));
     // More layers appear: a key frame is needed. One disappears: it is not.
     assert_eq!(
         consumer
-            .evaluate(&stream(0b111), Why::SpatialLayers, false, 0)
-            .key_frame,
+            .evaluate(&stream(0b111), false)
+            .and_then(|retargeted| retargeted.key_frame),
         Some(0)
     );
-    assert_eq!(
-        consumer.evaluate(&stream(0b011), Why::SpatialLayers, false, 0),
-        Retargeted::default()
-    );
+    assert_eq!(consumer.evaluate(&stream(0b011), false), Some(Retargeted::default()));
     assert_eq!(consumer.target().map(|target| target.spatial), Some(1));
-    assert!(consumer.evaluate(&|_| None, Why::Score, false, 0).stopped);
+    assert!(
+        consumer
+            .evaluate(&|_| None, false)
+            .is_some_and(|retargeted| retargeted.stopped)
+    );
     // After a pause of the sender.
-    consumer.evaluate(&stream(0), Why::Started, false, 0);
+    consumer.evaluate(&stream(0), false);
     assert_eq!(consumer.target().map(|target| target.spatial), Some(2));
     let mut consumer = svc(true);
-    consumer.evaluate(&stream(0b111), Why::Started, false, 0);
+    consumer.evaluate(&stream(0b111), false);
     assert_eq!(
         consumer
-            .evaluate(&stream(0b011), Why::SpatialLayers, false, 0)
-            .key_frame,
+            .evaluate(&stream(0b011), false)
+            .and_then(|retargeted| retargeted.key_frame),
         Some(0)
     );
 }
@@ -113,29 +125,41 @@ fn what_arrives_decides_what_is_aimed_at() {
 #[test]
 fn a_pause_ends_with_a_key_frame_and_the_next_number() {
     let mut consumer = svc(false);
-    consumer.evaluate(&stream(0b111), Why::Started, false, 0);
+    consumer.evaluate(&stream(0b111), false);
     assert_eq!(
         sent(consumer.forward(&packet(20, 3, 0, true), true)),
         Some((1000, false))
     );
-    assert!(consumer.stop(0) && !consumer.stop(0));
+    assert!(consumer.stop() && !consumer.stop());
     assert_eq!((consumer.target(), consumer.current()), (None, None));
-    assert_eq!(consumer.forward(&packet(21, 3, 1, true), true), Outcome::Drop);
-    consumer.evaluate(&stream(0b111), Why::Started, false, 0);
-    assert_eq!(consumer.forward(&packet(50, 12, 0, false), true), Outcome::Drop);
+    assert_eq!(
+        consumer.forward(&packet(21, 3, 1, true), true),
+        Outcome::Drop(Why::NoTarget)
+    );
+    consumer.evaluate(&stream(0b111), false);
+    assert_eq!(
+        consumer.forward(&packet(50, 12, 0, false), true),
+        Outcome::Drop(Why::NoKeyFrame)
+    );
     assert_eq!(
         sent(consumer.forward(&packet(51, 13, 0, true), true)),
         Some((1001, false))
     );
-    assert_eq!(consumer.forward(&packet(22, 3, 2, true), true), Outcome::Drop);
+    assert_eq!(
+        consumer.forward(&packet(22, 3, 2, true), true),
+        Outcome::Drop(Why::Layer)
+    );
 }
 
 #[test]
 fn a_first_packet_that_is_left_out_does_not_use_up_the_beginning() {
     let mut consumer = svc(false);
-    consumer.evaluate(&stream(0b111), Why::Started, false, 0);
+    consumer.evaluate(&stream(0b111), false);
     // Not of a codec that the receiver understands.
-    assert_eq!(consumer.forward(&packet(20, 3, 0, true), false), Outcome::Drop);
+    assert_eq!(
+        consumer.forward(&packet(20, 3, 0, true), false),
+        Outcome::Drop(Why::PayloadType)
+    );
     assert_eq!(
         sent(consumer.forward(&packet(40, 4, 0, true), true)),
         Some((1000, false))

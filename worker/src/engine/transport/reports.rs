@@ -6,6 +6,7 @@ use rand::Rng as _;
 use slotmap::SlotMap;
 
 use super::super::Context;
+use super::super::consumer::decisions::Why;
 use super::super::consumer::{Consumer, KeyFrameOf};
 use super::super::keys::{ConsumerKey, TransportKey};
 use super::super::producer::Producer;
@@ -280,7 +281,7 @@ impl Router {
             context.outbox.notify(&consumer.id, event);
         }
         if consumer.active {
-            self.request_key_frame(consumer_key, KeyFrameOf::Current, context);
+            self.request_key_frame(consumer_key, KeyFrameOf::Current, Why::Receiver, context);
         }
     }
 }
