@@ -3,53 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use rand::{Rng as _, SeedableRng as _};
+use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use worker::engine::outbox::Run;
 use worker::engine::ports::{BindError, Ports, SocketId};
 
-/// How packets fare on their way. TCP knows delay only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
-    /// Lost of 1,000.
-    pub loss: u32,
-    /// Delivered twice of 1,000.
-    pub duplicates: u32,
-    /// Shortest way in microseconds.
-    pub min_delay: u64,
-    /// Longest way in microseconds; above the shortest, packets overtake each other.
-    pub max_delay: u64,
-    /// Packets that are lost in a row, on average; 1 or 0 for losses that know nothing of each other.
-    pub burst: u32,
-    /// Bits per second to or from one address, 0 for any number. What is more waits.
-    pub rate: u64,
-}
-
-/// Bytes that wait before a link with a rate; what is more is lost.
-const MAX_WAITING: u64 = 100_000;
-
-/// What a link of one address and direction remembers.
-#[derive(Debug, Default)]
-struct Way {
-    /// Packets that are still to be lost.
-    losing: u32,
-    /// When it will have sent what waits.
-    busy_until: u64,
-}
-
-impl Default for Link {
-    /// 20 ms, nothing lost.
-    fn default() -> Self {
-        Self {
-            loss: 0,
-            duplicates: 0,
-            min_delay: 20_000,
-            max_delay: 20_000,
-            burst: 1,
-            rate: 0,
-        }
-    }
-}
+pub use crate::link::Link;
+use crate::link::Way;
 
 /// Which packets of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -179,56 +139,20 @@ impl Network {
         let from = self.links.get(&(packet.from, Direction::From));
         let to = self.links.get(&(packet.to, Direction::To));
         let link = from.or(to).copied().unwrap_or(self.link);
-        let tcp = packet.protocol == Protocol::Tcp;
-        if !tcp && self.loses(&link, &packet) {
-            return;
-        }
-        let Some(waits) = self.queue(&link, &packet) else {
-            return;
+        let way = self.ways.entry((packet.from, packet.to)).or_default();
+        let size = packet.bytes.len();
+        let delays: Vec<u64> = match packet.protocol {
+            Protocol::Udp => way.deliver(&link, size, self.now, &mut self.rng).collect(),
+            // TCP knows delay only.
+            Protocol::Tcp => {
+                let waits = way.queue(&link, size, self.now);
+                waits.map(|waits| waits + link.max_delay).into_iter().collect()
+            }
         };
-        let copies = 1 + u32::from(!tcp && self.rng.random_range(0..1000) < link.duplicates);
-        for _ in 0..copies {
-            let delay = if tcp {
-                link.max_delay
-            } else {
-                self.rng.random_range(link.min_delay..=link.max_delay)
-            };
+        for delay in delays {
             self.counter += 1;
-            self.way
-                .insert((self.now + waits + delay, self.counter), packet.clone());
+            self.way.insert((self.now + delay, self.counter), packet.clone());
         }
-    }
-
-    /// Whether this one is lost. A burst has at least one packet and twice the average at most.
-    fn loses(&mut self, link: &Link, packet: &Arrival) -> bool {
-        let burst = link.burst.max(1);
-        let begins = self.rng.random_range(0..1000 * burst) < link.loss;
-        if burst == 1 {
-            return begins;
-        }
-        let length = self.rng.random_range(1..2 * burst);
-        let way = self.ways.entry((packet.from, packet.to)).or_default();
-        if way.losing == 0 && begins {
-            way.losing = length;
-        }
-        let lost = way.losing > 0;
-        way.losing = way.losing.saturating_sub(1);
-        lost
-    }
-
-    /// How long a packet waits before it leaves; None if there is no room.
-    fn queue(&mut self, link: &Link, packet: &Arrival) -> Option<u64> {
-        if link.rate == 0 {
-            return Some(0);
-        }
-        let way = self.ways.entry((packet.from, packet.to)).or_default();
-        let waits = way.busy_until.saturating_sub(self.now);
-        if waits * link.rate / 8_000_000 > MAX_WAITING {
-            return None;
-        }
-        let waits = waits + packet.bytes.len() as u64 * 8_000_000 / link.rate;
-        way.busy_until = self.now + waits;
-        Some(waits)
     }
 
     /// When the next packet arrives.
