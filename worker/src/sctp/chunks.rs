@@ -8,12 +8,22 @@ pub const PORT: u16 = 5000;
 
 /// Chunk types.
 pub const DATA: u8 = 0;
+/// INIT.
+pub const INIT: u8 = 1;
 /// INIT ACK.
 pub const INIT_ACK: u8 = 2;
+/// SACK.
+pub const SACK: u8 = 3;
 /// COOKIE ECHO.
 pub const COOKIE_ECHO: u8 = 10;
+/// COOKIE ACK.
+pub const COOKIE_ACK: u8 = 11;
 /// DATA with interleaving (RFC 8260).
 pub const I_DATA: u8 = 64;
+/// FORWARD TSN (RFC 3758).
+pub const FORWARD_TSN: u8 = 192;
+/// FORWARD TSN with interleaving (RFC 8260).
+pub const I_FORWARD_TSN: u8 = 194;
 
 /// A chunk of a packet.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,8 @@
 //!
 //! The cookie that an INIT ACK carries comes back in the COOKIE ECHO and makes the association (RFC 9260 5.1.3). The
 //! stack takes any that looks right, which is enough over DTLS. Over plain UDP anybody could forge one, so ours carry
-//! the time and a MAC, which are put in and taken out on the way.
+//! the time and a MAC, which are put in and taken out on the way. The MAC also covers the tag that came with the cookie,
+//! and that the packet must carry which brings it back.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use aws_lc_rs::hmac;
@@ -16,7 +17,7 @@ pub const LIFETIME: u64 = 60_000_000;
 /// Time in microseconds.
 const TIME: usize = 8;
 /// Half of HMAC-SHA-256.
-const TAG: usize = 16;
+const MAC: usize = 16;
 /// What precedes the parameters of an INIT ACK: chunk header, tag, window, streams, TSN.
 const INIT_ACK_FIXED: usize = 20;
 /// Type of the state cookie parameter.
@@ -43,6 +44,9 @@ impl CookieKey {
         ) else {
             return packet;
         };
+        let Some(tag) = fixed.get(..4) else {
+            return packet;
+        };
         let mut value = fixed.to_vec();
         for parameter in elements(parameters) {
             let (Some(kind), Some(body)) = (parameter.first_chunk::<2>(), parameter.get(4..)) else {
@@ -50,7 +54,7 @@ impl CookieKey {
             };
             if *kind == STATE_COOKIE {
                 let time = now.to_be_bytes();
-                push_element(&mut value, *kind, &[body, &time, &self.tag(body, &time)]);
+                push_element(&mut value, *kind, &[body, &time, &self.mac(body, &time, tag)]);
             } else {
                 push_element(&mut value, *kind, &[body]);
             }
@@ -79,10 +83,11 @@ impl CookieKey {
                 continue;
             }
             let value = chunk.value();
-            let (body, seal) = value.split_at_checked(value.len().checked_sub(TIME + TAG)?)?;
-            let (time, tag) = seal.split_first_chunk::<TIME>()?;
+            let (body, seal) = value.split_at_checked(value.len().checked_sub(TIME + MAC)?)?;
+            let (time, mac) = seal.split_first_chunk::<TIME>()?;
             let sealed_at = u64::from_be_bytes(*time);
-            let genuine = bool::from(subtle::ConstantTimeEq::ct_eq(&self.tag(body, time)[..], tag));
+            let ours = self.mac(body, time, packet.get(4..8)?);
+            let genuine = bool::from(subtle::ConstantTimeEq::ct_eq(&ours[..], mac));
             if !genuine || now.saturating_sub(sealed_at) > LIFETIME {
                 return None;
             }
@@ -92,15 +97,15 @@ impl CookieKey {
         Some(opened)
     }
 
-    fn tag(&self, cookie: &[u8], time: &[u8; TIME]) -> [u8; TAG] {
+    /// `tag`, of four bytes, is what the packets of the peer will carry.
+    fn mac(&self, cookie: &[u8], time: &[u8; TIME], tag: &[u8]) -> [u8; MAC] {
         let mut context = hmac::Context::with_key(&self.0);
-        context.update(cookie);
-        context.update(time);
-        let mut tag = [0; TAG];
-        tag.iter_mut()
+        [cookie, time, tag].iter().for_each(|part| context.update(part));
+        let mut mac = [0; MAC];
+        mac.iter_mut()
             .zip(context.sign().as_ref())
             .for_each(|(to, from)| *to = *from);
-        tag
+        mac
     }
 }
 
@@ -130,7 +135,7 @@ mod tests {
     }
 
     fn echo(cookie: &[u8]) -> Vec<u8> {
-        let mut packet = vec![0x13, 0x88, 0x13, 0x88, 1, 2, 3, 4, 0, 0, 0, 0];
+        let mut packet = vec![0x13, 0x88, 0x13, 0x88, 1, 1, 1, 1, 0, 0, 0, 0];
         push_element(&mut packet, [COOKIE_ECHO, 0], &[cookie]);
         push_element(&mut packet, [0, 3], &[b"some data"]);
         write_checksum(&mut packet);
@@ -149,7 +154,7 @@ mod tests {
         let sealed = key.seal(init_ack(b"cookie"), 1_000_000);
         assert!(has_valid_checksum(&sealed));
         let cookie = cookie_of(&sealed);
-        assert_eq!(cookie.len(), 6 + TIME + TAG);
+        assert_eq!(cookie.len(), 6 + TIME + MAC);
         assert_eq!(key.open(&echo(&cookie), 1_000_000 + LIFETIME).unwrap(), echo(b"cookie"));
     }
 
@@ -168,6 +173,10 @@ mod tests {
             altered[bit / 8] ^= 1 << (bit % 8);
             assert!(key.open(&echo(&altered), 0).is_none(), "bit {bit}");
         }
+        let mut other = echo(&cookie);
+        other[4..8].copy_from_slice(&[1, 1, 1, 2]);
+        write_checksum(&mut other);
+        assert!(key.open(&other, 0).is_none(), "with another tag");
         let mut harmed = echo(&cookie);
         *harmed.last_mut().unwrap() ^= 1;
         assert!(key.open(&harmed, 0).is_none(), "wrong checksum");

@@ -3,7 +3,7 @@
 use rand::{Rng as _, RngCore as _, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use super::chunks::{COOKIE_ECHO, push_element, write_checksum};
+use super::chunks::{COOKIE_ECHO, DATA, FORWARD_TSN, INIT, SACK, elements, push_element, write_checksum};
 use super::tests::{Net, ORDERED, settings};
 use super::*;
 
@@ -200,12 +200,15 @@ fn victim() -> (Association, [u8; 4], u32) {
 }
 
 /// How many packets it takes until the association is given up.
-fn bombard(mut chunk: impl FnMut(u32) -> (u8, u8, Vec<u8>)) -> Option<u32> {
-    let (mut ours, tag, tsn) = victim();
+fn bombard_anew(mut chunk: impl FnMut(u32) -> (u8, u8, Vec<u8>)) -> Option<u32> {
+    let (ours, tag, tsn) = victim();
+    bombard(ours, tag, |index| chunk(tsn.wrapping_add(index)))
+}
+
+/// The same, of this association, whose peer has this tag.
+fn bombard(mut ours: Association, tag: [u8; 4], mut chunk: impl FnMut(u32) -> (u8, u8, Vec<u8>)) -> Option<u32> {
     for index in 0..3000_u32 {
-        let pieces: Vec<_> = (0..50)
-            .map(|piece| chunk(tsn.wrapping_add(index * 50 + piece)))
-            .collect();
+        let pieces: Vec<_> = (0..50).map(|piece| chunk(index * 50 + piece)).collect();
         ours.receive(u64::from(index), &packet(tag, &pieces));
         for output in outputs(&mut ours) {
             if output == Output::State(State::Closed) {
@@ -219,18 +222,30 @@ fn bombard(mut chunk: impl FnMut(u32) -> (u8, u8, Vec<u8>)) -> Option<u32> {
 
 #[test]
 fn a_message_without_end_in_tiny_pieces_is_cut_off() {
-    assert!(bombard(|tsn| data(tsn, 0, 0, 0, b"x")).is_some());
+    assert!(bombard_anew(|tsn| data(tsn, 0, 0, 0, b"x")).is_some());
 }
 
 #[test]
 fn messages_behind_one_that_never_comes_are_cut_off() {
     // The sequence number of the stream begins with 1: 0 never comes.
-    assert!(bombard(|tsn| data(tsn, 1, (tsn % 30_000) as u16 + 1, 3, b"x")).is_some());
+    assert!(bombard_anew(|tsn| data(tsn, 1, (tsn % 30_000) as u16 + 1, 3, b"x")).is_some());
+}
+
+#[test]
+fn complete_messages_do_not_make_up_for_many_that_never_are() {
+    assert!(
+        bombard_anew(|tsn| if tsn % 3 == 0 {
+            data(tsn, 1, 0, 7, b"x")
+        } else {
+            data(tsn, 2, 9, 3, b"x")
+        })
+        .is_some()
+    );
 }
 
 #[test]
 fn complete_tiny_messages_go_on_for_ever() {
-    assert_eq!(bombard(|tsn| data(tsn, 1, 0, 7, b"x")), None);
+    assert_eq!(bombard_anew(|tsn| data(tsn, 1, 0, 7, b"x")), None);
 }
 
 #[test]
@@ -243,7 +258,7 @@ fn a_message_without_end_in_large_pieces_stays_within_the_window() {
             &packet(tag, &[data(tsn.wrapping_add(index), 0, 0, 0, &[1; 1100])]),
         );
         for sent in packets(&mut ours) {
-            if let Some(sack) = chunks(&sent).find(|chunk| chunk.kind == 3) {
+            if let Some(sack) = chunks(&sent).find(|chunk| chunk.kind == SACK) {
                 let acknowledged = u32::from_be_bytes(*sack.value().first_chunk().unwrap());
                 taken = acknowledged.wrapping_sub(tsn).wrapping_add(1);
             }
@@ -253,6 +268,49 @@ fn a_message_without_end_in_large_pieces_stays_within_the_window() {
         taken > 1000 && usize::try_from(taken).unwrap() * 1100 <= WINDOW.0 + 1100,
         "{taken} taken"
     );
+}
+
+/// A request to reset all streams, once everything up to this sequence number has come (RFC 6525 4.1).
+fn reset_all(number: u32, last: u32) -> (u8, u8, Vec<u8>) {
+    let mut value = Vec::new();
+    push_element(
+        &mut value,
+        [0, 13],
+        &[&number.to_be_bytes(), &[0; 4], &last.to_be_bytes()],
+    );
+    (130, 0, value)
+}
+
+#[test]
+fn what_waits_for_a_reset_that_never_comes_is_cut_off() {
+    // Requests are numbered from the first sequence number of the peer on, and it has sent nothing before `tsn`.
+    let (_, _, first) = victim();
+    let forward = |tsn: u32, streams: u16| {
+        let skipped = (0..streams).flat_map(|stream| [stream.to_be_bytes(), [0, 1]].concat());
+        (FORWARD_TSN, 0, tsn.to_be_bytes().into_iter().chain(skipped).collect())
+    };
+    let deferred = |tsn: u32, other: (u8, u8, Vec<u8>)| if tsn == first { reset_all(first, first) } else { other };
+    assert!(bombard_anew(|tsn| deferred(tsn, data(tsn, 0, 0, 3, b"x"))).is_some());
+    assert!(bombard_anew(|tsn| deferred(tsn, forward(tsn, 0))).is_some());
+    assert!(bombard_anew(|tsn| deferred(tsn, forward(tsn, 4))).is_some());
+}
+
+#[test]
+fn a_cookie_that_is_not_taken_does_not_hide_the_peer() {
+    let (mut ours, tag, tsn) = victim();
+    ours.receive(0, &packet(tag, &[data(tsn, 0, 0, 3, b"x")]));
+    let sack = packets(&mut ours).remove(0);
+    // The peer asks for a cookie as the one that it is already, and brings it back: nothing begins anew.
+    let mut init = sack[4..8].to_vec();
+    init.extend_from_slice(&[0, 1, 0, 0, 0, 9, 0, 9, 0, 0, 0, 1]);
+    ours.receive(0, &packet([0; 4], &[(INIT, 0, init)]));
+    let init_ack = packets(&mut ours).remove(0);
+    let chunk = chunks(&init_ack).next().unwrap();
+    let cookie = elements(&chunk.bytes[20..]).find(|parameter| parameter[..2] == [0, 7]);
+    let other = *chunk.value().first_chunk().unwrap();
+    ours.receive(0, &packet(other, &[(COOKIE_ECHO, 0, cookie.unwrap()[4..].to_vec())]));
+    assert!(packets(&mut ours).is_empty());
+    assert!(bombard(ours, tag, |index| data(tsn + 1 + index, 0, 1, 0, b"x")).is_some());
 }
 
 #[test]
@@ -266,7 +324,6 @@ fn strangers_do_not_count_as_the_peer() {
         ours.receive(u64::from(index), &packet(wrong, &pieces));
     }
     assert_eq!(ours.state(), State::Connected);
-    assert_eq!(ours.small_chunks, 0);
 }
 
 #[test]
@@ -278,7 +335,7 @@ fn forward_tsn_far_ahead_and_zero_length_data_are_survived() {
             value.extend_from_slice(&stream.to_be_bytes());
             value.extend_from_slice(&u16::MAX.to_be_bytes());
         }
-        ours.receive(1, &packet(tag, &[(192, 0, value)]));
+        ours.receive(1, &packet(tag, &[(FORWARD_TSN, 0, value)]));
         ours.receive(2, &packet(tag, &[data(tsn, 0, 0, 3, b"")]));
         assert!(outputs(&mut ours).len() < 20);
     }

@@ -6,6 +6,7 @@
 //!
 //! Time is in microseconds of the clock that `now` comes from. After each call, [`Association::poll`] says what follows.
 
+mod burden;
 pub mod chunks;
 mod cookie;
 #[cfg(test)]
@@ -23,7 +24,8 @@ use dcsctp::api::{
 };
 use hashbrown::HashMap;
 
-use chunks::{DATA, I_DATA, PORT, chunks, is_sctp};
+use burden::Burden;
+use chunks::{COOKIE_ACK, INIT, PORT, chunks, is_sctp};
 use cookie::{CookieKey, has_cookie};
 
 /// Payload protocol identifiers (RFC 8831 8).
@@ -46,14 +48,6 @@ const STREAMS: u16 = 65_535;
 const WINDOW: (usize, usize) = (5 * 1024 * 1024, 64 * 1024 * 1024);
 /// Messages that may wait to be acknowledged; each costs more than its bytes.
 const MAX_UNFINISHED: usize = 32_768;
-/// A chunk with less payload than this, in bytes, costs more to hold than it carries.
-const SMALL_CHUNK: usize = 128;
-/// Small chunks that a peer may have us hold. Ordinary peers stay far below, since each message that is complete makes
-/// up for some; one that sends pieces without end is cut off.
-const MAX_SMALL_CHUNKS: u32 = 65_536;
-/// Small chunks that a complete message makes up for.
-const SMALL_CHUNKS_PER_MESSAGE: u32 = 4;
-
 /// Streams whose resets are under way at a time. One request names them all, and it must fit a packet beside other
 /// chunks: the stack drops one that does not.
 const MAX_RESETTING: usize = 200;
@@ -173,6 +167,8 @@ pub struct Association {
     started: u64,
     /// Tag that packets of the peer carry.
     tag: Option<[u8; 4]>,
+    /// Tag of the cookie that is being looked at: the one above from when it is acknowledged.
+    tag_of_cookie: Option<[u8; 4]>,
     unfinished: HashMap<u64, Unfinished>,
     /// Of `unfinished`, how many on each stream.
     per_stream: HashMap<u16, u32>,
@@ -182,8 +178,10 @@ pub struct Association {
     resets: BTreeSet<u16>,
     /// Streams whose reset the peer has not answered. The stack would take a further reset of them for the same.
     resetting: BTreeSet<u16>,
+    /// The peer has begun anew, and the stack is to be replaced.
+    restarted: bool,
     held: VecDeque<Held>,
-    small_chunks: u32,
+    burden: Burden,
     outputs: VecDeque<Output>,
 }
 
@@ -197,44 +195,51 @@ impl fmt::Debug for Association {
     }
 }
 
+/// The stack's part of an association.
+fn stack(settings: &Settings) -> Box<dyn DcSctpSocket> {
+    let window = settings.max_message_size.saturating_mul(2).clamp(WINDOW.0, WINDOW.1);
+    let mut options = Options {
+        local_port: PORT,
+        remote_port: PORT,
+        announced_maximum_incoming_streams: STREAMS,
+        announced_maximum_outgoing_streams: STREAMS,
+        max_message_size: settings.max_message_size,
+        max_receiver_window_buffer_size: window,
+        delayed_ack_max_timeout: ACK_DELAY,
+        // Both are enforced here, and count what is in flight too.
+        max_send_buffer_size: settings.send_buffer_size.saturating_mul(2),
+        per_stream_send_queue_limit: settings.send_buffer_size.saturating_mul(2),
+        ..Options::default()
+    };
+    if settings.over_dtls {
+        options.zero_checksum_alternate_error_detection_method =
+            ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS;
+    }
+    dcsctp::new_socket("", &options)
+}
+
 impl Association {
     /// An association that has not been started.
     pub fn new(settings: Settings, now: u64) -> Self {
-        let window = settings.max_message_size.saturating_mul(2).clamp(WINDOW.0, WINDOW.1);
-        let mut options = Options {
-            local_port: PORT,
-            remote_port: PORT,
-            announced_maximum_incoming_streams: STREAMS,
-            announced_maximum_outgoing_streams: STREAMS,
-            max_message_size: settings.max_message_size,
-            max_receiver_window_buffer_size: window,
-            delayed_ack_max_timeout: ACK_DELAY,
-            // Both are enforced here, and count what is in flight too.
-            max_send_buffer_size: settings.send_buffer_size.saturating_mul(2),
-            per_stream_send_queue_limit: settings.send_buffer_size.saturating_mul(2),
-            ..Options::default()
-        };
-        if settings.over_dtls {
-            options.zero_checksum_alternate_error_detection_method =
-                ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS;
-        }
         // The stack draws tags from the generator of this thread.
         fastrand::seed(settings.seed);
         Self {
-            socket: Some(dcsctp::new_socket("", &options)),
+            socket: Some(stack(&settings)),
             state: State::New,
             settings,
             cookies: CookieKey::new(&settings.secret),
             started: now,
             tag: None,
+            tag_of_cookie: None,
             unfinished: HashMap::new(),
             per_stream: HashMap::new(),
             next_id: 1,
             buffered: 0,
             resets: BTreeSet::new(),
             resetting: BTreeSet::new(),
+            restarted: false,
             held: VecDeque::new(),
-            small_chunks: 0,
+            burden: Burden::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -272,24 +277,34 @@ impl Association {
             let Some(opened) = self.cookies.open(packet, now) else {
                 return;
             };
-            self.tag = opened.get(4..8).and_then(|tag| tag.try_into().ok());
+            self.tag_of_cookie = opened.get(4..8).and_then(|tag| tag.try_into().ok());
             Some(opened)
         } else {
             None
         };
-        if self.tag.is_some() && packet.get(4..8) == self.tag.as_ref().map(|tag| &tag[..]) {
-            let small = chunks(packet).filter(|chunk| match chunk.kind {
-                DATA => chunk.bytes.len() < 16 + SMALL_CHUNK,
-                I_DATA => chunk.bytes.len() < 20 + SMALL_CHUNK,
-                _ => false,
-            });
-            self.small_chunks = self.small_chunks.saturating_add(small.count() as u32);
-            if self.small_chunks > MAX_SMALL_CHUNKS {
-                self.abort(now);
-                return;
-            }
+        let of_peer = self.tag.is_some() && packet.get(4..8) == self.tag.as_ref().map(|tag| &tag[..]);
+        if of_peer && self.burden.receive(packet) {
+            self.abort(now);
+            return;
         }
-        self.with_socket(now, |socket| socket.handle_input(opened.as_deref().unwrap_or(packet)));
+        let packet = opened.as_deref().unwrap_or(packet);
+        self.with_socket(now, |socket| socket.handle_input(packet));
+        if self.restarted {
+            self.begin_anew(now, packet);
+        }
+    }
+
+    /// The peer has begun anew with this packet, and knows nothing of what was (RFC 9260 5.2.4). The stack would send it
+    /// the rest of a message whose beginning it never got, after which the stream is stuck: so take another stack.
+    fn begin_anew(&mut self, now: u64, packet: &[u8]) {
+        self.restarted = false;
+        self.forget();
+        self.burden = Burden::default();
+        self.socket = Some(stack(&self.settings));
+        self.with_socket(now, |socket| socket.handle_input(packet));
+        if self.outgoing_streams().is_none() {
+            self.end();
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
@@ -422,6 +437,9 @@ impl Association {
     /// Takes what the stack has to say, and does the resets that have become possible.
     fn collect(&mut self, now: u64) {
         self.drain(now);
+        if self.restarted {
+            return;
+        }
         let ready: Vec<u16> = self
             .resets
             .iter()
@@ -458,7 +476,7 @@ impl Association {
                 return;
             };
             while let Some(message) = socket.get_next_message() {
-                self.small_chunks = self.small_chunks.saturating_sub(SMALL_CHUNKS_PER_MESSAGE);
+                self.burden.completed();
                 if message.payload.len() <= self.settings.max_message_size {
                     self.outputs.push_back(Output::Message {
                         stream: message.stream_id.0,
@@ -472,25 +490,17 @@ impl Association {
             };
             match event {
                 SocketEvent::SendPacket(packet) => {
-                    if let Some(init) = chunks(&packet).next().filter(|chunk| chunk.kind == 1) {
-                        self.tag = init.value().first_chunk::<4>().copied();
-                    }
+                    self.learn_tag(&packet);
+                    self.burden.sent(&packet);
                     let packet = self.cookies.seal(packet, now);
                     self.outputs.push_back(Output::Packet(packet));
                 }
                 SocketEvent::OnConnected() => self.set_state(State::Connected),
                 SocketEvent::OnConnectionRestarted() => {
-                    self.forget_messages();
-                    self.resetting.clear();
+                    self.restarted = true;
+                    return;
                 }
-                SocketEvent::OnClosed() | SocketEvent::OnAborted(..) => {
-                    let never = self.state == State::Connecting;
-                    self.set_state(if never { State::Failed } else { State::Closed });
-                    self.forget_messages();
-                    self.resets.clear();
-                    self.resetting.clear();
-                    self.socket = None;
-                }
+                SocketEvent::OnClosed() | SocketEvent::OnAborted(..) => self.end(),
                 SocketEvent::OnIncomingStreamReset(streams) => {
                     let streams = streams.iter().map(|stream| stream.0).collect();
                     self.outputs.push_back(Output::StreamsReset(streams));
@@ -512,6 +522,16 @@ impl Association {
         }
     }
 
+    /// We choose the tag of the peer's packets in our INIT, or in a cookie that comes back.
+    fn learn_tag(&mut self, packet: &[u8]) {
+        let first = chunks(packet).next();
+        match first.map(|chunk| (chunk.kind, chunk.value())) {
+            Some((INIT, value)) => self.tag = value.first_chunk().copied(),
+            Some((COOKIE_ACK, _)) => self.tag = self.tag_of_cookie.take().or(self.tag),
+            _ => {}
+        }
+    }
+
     fn finished(&mut self, id: u64) {
         let Some(message) = self.unfinished.remove(&id) else {
             return;
@@ -525,11 +545,21 @@ impl Association {
         }
     }
 
-    /// The stack dropped what was under way, without a word about each message.
-    fn forget_messages(&mut self) {
+    /// It is over: it was lost, or never came about.
+    fn end(&mut self) {
+        let never = self.state == State::Connecting;
+        self.set_state(if never { State::Failed } else { State::Closed });
+        self.forget();
+        self.socket = None;
+    }
+
+    /// Nothing waits any more: the stack is gone, and says no word about each message.
+    fn forget(&mut self) {
         self.unfinished.clear();
         self.per_stream.clear();
         self.held.clear();
+        self.resets.clear();
+        self.resetting.clear();
         self.buffered = 0;
     }
 

@@ -219,6 +219,50 @@ fn a_peer_that_vanishes_closes_the_association() {
 }
 
 #[test]
+fn a_peer_that_begins_anew_gets_nothing_of_before() {
+    for seed in 3..8 {
+        let mut net = Net::connected();
+        for round in 0..3 {
+            for stream in 0..10 {
+                net.send(0, stream, &numbered(round, 8000), ORDERED).unwrap();
+                net.send(1, stream, &numbered(round, 8000), ORDERED).unwrap();
+            }
+        }
+        // One reset waits for its messages, with one behind it; the other is under way.
+        let now = net.now;
+        net.ends[0].reset_stream(now, 3);
+        net.ends[0].reset_stream(now, 30);
+        net.send(0, 3, b"held", ORDERED).unwrap();
+        net.run_for(50_000);
+        assert!(net.ends[0].buffered_amount() > 0);
+        let now = net.now;
+        net.ends[1] = Association::new(settings(seed), now);
+        net.connect();
+        net.run_for(10_000_000);
+        assert_eq!(net.ends[0].buffered_amount(), 0, "seed {seed}");
+        assert_eq!(
+            net.states[0],
+            [State::Connecting, State::Connected],
+            "it never went down"
+        );
+        (net.received, net.resets) = Default::default();
+        for stream in 0..40 {
+            net.send(0, stream, b"anew", ORDERED).unwrap();
+            net.send(1, stream, b"anew", ORDERED).unwrap();
+        }
+        let now = net.now;
+        net.ends[0].reset_stream(now, 5);
+        net.run_for(10_000_000);
+        for received in &mut net.received {
+            let streams: Vec<u16> = received.iter().map(|message| message.stream).collect();
+            assert_eq!(streams, (0..40).collect::<Vec<_>>(), "seed {seed}");
+            assert!(received.iter().all(|message| message.payload == b"anew"));
+        }
+        assert_eq!(net.resets, [vec![], vec![vec![5]]]);
+    }
+}
+
+#[test]
 fn an_abort_tells_the_peer() {
     let mut net = Net::connected();
     net.ends[0].abort(net.now);
@@ -252,6 +296,21 @@ fn ten_megabytes_arrive_whole_and_in_order_at_five_percent_loss() {
     net.loss = 0.0;
     net.run_for(1_000_000);
     assert_eq!(net.ends[0].buffered_amount(), 0);
+}
+
+#[test]
+fn a_peer_that_sends_small_messages_all_the_time_is_not_cut_off() {
+    let mut net = Net::connected();
+    (net.loss, net.reorder) = (0.05, true);
+    let mut next = 0;
+    while next < 200_000 {
+        while next < 200_000 && net.send(0, (next % 7) as u16, &numbered(next, 60), ORDERED).is_ok() {
+            next += 1;
+        }
+        net.run_for(100_000);
+    }
+    net.run_for(60_000_000);
+    assert_eq!(net.received[1].len(), 200_000);
 }
 
 #[test]
