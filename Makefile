@@ -4,7 +4,7 @@ CARGO ?= cargo
 SECONDS ?= 10
 OUTPUT ?= relay.webm
 
-.PHONY: help run test lint bench fuzz docs tools
+.PHONY: help run relay page node test lint bench fuzz docs tools
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,7 +13,7 @@ help: ## list these targets
 TOOLS = ffmpeg:ffmpeg ffprobe:ffmpeg openssl:openssl chromium:chromium firefox-esr:firefox-esr cc:gcc
 HEADERS = usrsctp.h:libusrsctp-dev
 
-tools: ## install what running and testing need and is missing (Debian packages)
+tools: node ## install what running and testing need and is missing (Debian packages)
 	@missing=; for tool in $(TOOLS); do \
 	  command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; done; \
 	for header in $(HEADERS); do \
@@ -23,16 +23,32 @@ tools: ## install what running and testing need and is missing (Debian packages)
 	  if [ "$$(id -u)" = 0 ]; then SUDO=; else SUDO=sudo; fi; \
 	  $$SUDO apt-get -qq update && $$SUDO apt-get -qq install -y $$missing >/dev/null; fi
 
-run: tools ## relay a test picture and tone through a worker into relay.webm (OUTPUT=, SECONDS=)
+# 20.19 is what the page is built with.
+node:
+	@node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major < 20 || (major == 20 && minor < 19) ? 1 : 0)' \
+	  2>/dev/null && command -v npm >/dev/null || { echo "Node 20.19 or newer with npm is needed: https://nodejs.org" >&2; exit 1; }
+
+demo/web/node_modules/.package-lock.json: demo/web/package-lock.json
+	cd demo/web && npm ci --no-progress && touch node_modules/.package-lock.json
+
+page: node demo/web/node_modules/.package-lock.json ## build the page of the demo
+	cd demo/web && npm run --silent build -- --logLevel warn
+
+run: page ## start the demo conference (ARGS="--help" lists its flags); prints its address and a QR code
+	$(CARGO) build --release -p worker -p demo
+	$(CARGO) run --release -p demo -- $(ARGS)
+
+relay: tools ## relay a test picture and tone through a worker into relay.webm (OUTPUT=, SECONDS=)
 	$(CARGO) build --release -p worker
 	$(CARGO) run --release -p client --example relay -- --worker target/release/worker --output $(OUTPUT) --seconds $(SECONDS)
 
-test: tools ## every test
-	$(CARGO) build -p worker
+test: tools page ## every test
+	cd demo/web && npm test --silent
+	$(CARGO) build -p worker -p demo
 	$(CARGO) build -p client --examples
 	$(CARGO) test --workspace
 
-lint: ## formatting, clippy, documentation, dependencies
+lint: page ## formatting, clippy, types of the page, documentation, dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items -q

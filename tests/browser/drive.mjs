@@ -4,68 +4,11 @@
 // Layers: { name, layers: [spatial layers, asked for in turn], heights: [that of each], bitrate: that the sender reaches, sender, receiver: {browser, options} }
 // Data: { name, data: [browser, browser], channels: [options of data producers], sizes: [bytes] }
 
-import puppeteer from 'puppeteer-core';
 import { mkdirSync } from 'node:fs';
+import { close, open as page, sleep, until } from './browsers.mjs';
 import { start } from './server.mjs';
 
 const scenario = JSON.parse(process.argv[2]);
-const PROGRAMS = { chrome: '/usr/bin/chromium', firefox: '/usr/bin/firefox-esr' };
-const CHROME = [
-  '--no-sandbox',
-  '--use-fake-device-for-media-stream',
-  '--use-fake-ui-for-media-stream',
-  '--autoplay-policy=no-user-gesture-required',
-  '--disable-features=WebRtcHideLocalIpsWithMdns',
-  '--allow-loopback-in-peer-connection',
-  '--mute-audio',
-];
-const FIREFOX = {
-  'media.navigator.streams.fake': true,
-  'media.navigator.permission.disabled': true,
-  'permissions.default.camera': 1,
-  'permissions.default.microphone': 1,
-  'media.autoplay.default': 0,
-  'media.peerconnection.ice.loopback': true,
-  'media.peerconnection.ice.obfuscate_host_addresses': false,
-  'media.peerconnection.ice.tcp': true,
-  'privacy.resistFingerprinting': false,
-};
-
-const browsers = new Map();
-
-async function page(url, browser, label) {
-  if (!browsers.has(browser)) {
-    browsers.set(
-      browser,
-      await puppeteer.launch({
-        browser,
-        executablePath: PROGRAMS[browser],
-        headless: true,
-        args: browser === 'chrome' ? CHROME : [],
-        extraPrefsFirefox: FIREFOX,
-        protocolTimeout: 120_000,
-      }),
-    );
-  }
-  const page = await browsers.get(browser).newPage();
-  page.on('console', (message) => console.error(`${label}: ${message.text()}`));
-  page.on('pageerror', (error) => console.error(`${label}: ${error}`));
-  await page.goto(url);
-  return page;
-}
-
-const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-
-/** Looks at a page until what is seen pleases, or for a minute. */
-async function until(page, pleases) {
-  for (let attempt = 0; ; attempt += 1) {
-    const seen = await page.evaluate(() => window.sluice.observe());
-    if (pleases(seen) || attempt === 240) {
-      return seen;
-    }
-    await sleep(250);
-  }
-}
 
 async function main(server) {
   mkdirSync(scenario.screenshots, { recursive: true });
@@ -173,7 +116,5 @@ try {
   console.log(JSON.stringify({ ...seen, workerLives }));
 } finally {
   server.close();
-  for (const browser of browsers.values()) {
-    await browser.close();
-  }
+  await close();
 }

@@ -1,53 +1,8 @@
 //! Real browsers send and receive through the worker: `browser/drive.mjs` drives them, the Node library drives the
 //! worker. Screenshots of what they show are left in `target/browsers`.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Mutex, OnceLock, PoisonError};
-
 use serde_json::{Value, json};
-use tests::worker_process::binary;
-
-/// One at a time: browsers want the whole machine.
-static TURN: Mutex<()> = Mutex::new(());
-
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("browser")
-}
-
-#[track_caller]
-fn run(command: &mut Command, what: &str) -> String {
-    let output = command
-        .current_dir(directory())
-        .output()
-        .unwrap_or_else(|error| panic!("{what} cannot be started (make tools installs it): {error}"));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(
-        output.status.success(),
-        "{what} failed: {}\n{stdout}\n{stderr}",
-        output.status
-    );
-    stdout
-}
-
-/// Installs the packages and builds the page, once.
-fn prepare() {
-    static PREPARED: OnceLock<()> = OnceLock::new();
-    PREPARED.get_or_init(|| {
-        for browser in ["/usr/bin/chromium", "/usr/bin/firefox-esr"] {
-            assert!(
-                Path::new(browser).is_file(),
-                "{browser} is missing: make tools installs it"
-            );
-        }
-        if !directory().join("node_modules/puppeteer-core/package.json").is_file() {
-            // Scripts of packages are not run; the page's bundler works without.
-            run(Command::new("npm").args(["install", "--ignore-scripts"]), "npm install");
-        }
-        run(Command::new("npm").args(["run", "build"]), "npm run build");
-    });
-}
+use tests::browsers::{drive, screenshots, turn};
 
 fn page(browser: &str, options: &Value) -> Value {
     json!({ "browser": browser, "options": options })
@@ -56,25 +11,16 @@ fn page(browser: &str, options: &Value) -> Value {
 /// Runs a scenario, asserts that everybody saw moving pictures and heard something for 10 s, and returns what was seen.
 #[track_caller]
 fn play(name: &str, senders: &[Value], receivers: &[Value], more: &Value) -> Value {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    prepare();
-    let worker = binary();
-    let target = worker.parent().and_then(Path::parent).expect("a target directory");
+    let _turn = turn();
     let mut scenario = json!({
         "name": name, "senders": senders, "receivers": receivers, "seconds": 10,
-        "screenshots": target.join("browsers"),
+        "screenshots": screenshots(),
     });
     scenario
         .as_object_mut()
         .expect("an object")
         .extend(more.as_object().cloned().unwrap_or_default());
-    let output = run(
-        Command::new("node")
-            .args(["drive.mjs", &scenario.to_string()])
-            .env("MEDIASOUP_WORKER_BIN", &worker),
-        name,
-    );
-    let seen: Value = serde_json::from_str(output.trim()).expect("JSON");
+    let seen = drive("drive.mjs", name, &scenario);
     assert_eq!(seen["workerLives"], true, "{name}: {seen}");
     assert_eq!(
         seen["receivers"].as_array().map(Vec::len),
@@ -164,20 +110,13 @@ fn media_goes_on_after_an_ice_restart() {
 /// Two pages send texts and bytes to each other, on channels that keep the order and on ones that do not.
 #[track_caller]
 fn talk(name: &str, browsers: [&str; 2]) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    prepare();
+    let _turn = turn();
     let scenario = json!({
         "name": name, "data": browsers,
         "channels": [{ "label": "ordered", "ordered": true }, { "label": "unordered", "ordered": false }],
         "sizes": [1, 1000, 16_384, 200_000, 262_144],
     });
-    let output = run(
-        Command::new("node")
-            .args(["drive.mjs", &scenario.to_string()])
-            .env("MEDIASOUP_WORKER_BIN", binary()),
-        name,
-    );
-    let seen: Value = serde_json::from_str(output.trim()).expect("JSON");
+    let seen = drive("drive.mjs", name, &scenario);
     assert_eq!(seen["workerLives"], true, "{name}: {seen}");
     for (from, to) in [(0, 1), (1, 0)] {
         for (label, sent) in seen["sent"][from].as_object().expect("channels") {
@@ -215,8 +154,7 @@ fn data_channels_between_chromium_and_firefox() {
 /// The sender's bitrate must grow, which takes transport-wide feedback: Chromium starts at 300 kbit/s.
 #[track_caller]
 fn climb(name: &str, codec: &str) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    prepare();
+    let _turn = turn();
     let (layers, heights) = ([0, 2, 1, 0, 2], [180, 720, 360, 180, 720]);
     let bitrate = 900_000;
     let scenario = json!({
@@ -224,13 +162,7 @@ fn climb(name: &str, codec: &str) {
         "sender": page("chrome", &json!({ "layers": codec, "width": 1280, "height": 720 })),
         "receiver": page("chrome", &json!({})),
     });
-    let output = run(
-        Command::new("node")
-            .args(["drive.mjs", &scenario.to_string()])
-            .env("MEDIASOUP_WORKER_BIN", binary()),
-        name,
-    );
-    let seen: Value = serde_json::from_str(output.trim()).expect("JSON");
+    let seen = drive("drive.mjs", name, &scenario);
     assert_eq!(seen["workerLives"], true, "{name}: {seen}");
     let steps = seen["steps"].as_array().expect("steps");
     assert_eq!(steps.len(), layers.len(), "{name}: {seen}");

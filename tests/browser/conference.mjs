@@ -1,0 +1,139 @@
+// People meet on the page of the demo server. Takes a scenario as JSON, prints what was seen as JSON.
+//
+// { name, url, screenshots: folder, pages: [{browser, name}] }
+
+import { mkdirSync } from 'node:fs';
+import { close, open, sleep, until } from './browsers.mjs';
+
+const scenario = JSON.parse(process.argv[2]);
+const ROOM = 'test-room';
+const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
+
+/** Has nothing glide. */
+async function still(page) {
+  await page.evaluate(() => {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync('* { transition: none !important; animation: none !important; }');
+    document.adoptedStyleSheets.push(sheet);
+  });
+}
+
+/** Opens the page by the link of the room, and enters as somebody does. */
+async function enter({ browser, name }) {
+  const page = await open(`${scenario.url}?roomId=${ROOM}`, browser, name);
+  await page.setViewport(SIZES.desktop);
+  // Pictures are taken of where things come to rest.
+  await still(page);
+  // The own camera is seen before.
+  await page.waitForFunction(() => document.querySelector('.preview video')?.videoWidth > 0, { timeout: 60_000 });
+  await page.waitForFunction(() => document.querySelector('#microphone')?.options.length > 0, { timeout: 60_000 });
+  await page.locator('#name').fill(name);
+  return page;
+}
+
+const streams = (seen) => (seen.participants ?? []).flatMap((participant) => participant.streams);
+
+/** Whether somebody's camera and microphone are seen and heard more than `before`, by `frames` at least. */
+function flows(seen, before, frames) {
+  const flowing = streams(seen).filter((stream) => {
+    const old = streams(before).find(({ consumerId }) => consumerId === stream.consumerId);
+    return stream.source === 'camera'
+      ? stream.framesDecoded >= (old?.framesDecoded ?? 0) + frames
+      : stream.audioEnergy > (old?.audioEnergy ?? 0) && stream.bytes > (old?.bytes ?? 0);
+  });
+  return flowing.length === 2 * (scenario.pages.length - 1);
+}
+
+/** Gives a page another size, and time to lay itself out. */
+async function resize(page, size) {
+  await page.setViewport(size);
+  await sleep(500);
+}
+
+/** Takes a picture of the page, and counts its colours: one that is blank has few. */
+async function photograph(page, name) {
+  const file = await page.screenshot({ path: `${scenario.screenshots}/${name}.png` });
+  const picture = Buffer.from(file).toString('base64');
+  return page.evaluate(async (picture) => {
+    const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
+    const image = await createImageBitmap(new Blob([bytes], { type: 'image/png' }));
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    const context = canvas.getContext('2d');
+    context.drawImage(image, 0, 0);
+    const pixels = new Uint32Array(context.getImageData(0, 0, image.width, image.height).data.buffer);
+    return { width: image.width, height: image.height, colours: new Set(pixels).size };
+  }, picture);
+}
+
+/** What a user sees of others: names on tiles, and whether their pictures are bright and move. */
+async function look(page) {
+  return page.evaluate(async () => {
+    const hash = (video) => {
+      const canvas = new OffscreenCanvas(64, 48);
+      const context = canvas.getContext('2d');
+      context.drawImage(video, 0, 0, 64, 48);
+      const { data } = context.getImageData(0, 0, 64, 48);
+      let [sum, bright] = [0, 0];
+      for (let index = 0; index < data.length; index += 4) {
+        const light = data[index] + data[index + 1] + data[index + 2];
+        bright += light > 30 ? 1 : 0;
+        sum = (Math.imul(sum, 31) + light) | 0;
+      }
+      return { sum, bright };
+    };
+    const tiles = [...document.querySelectorAll('.tile')];
+    const before = tiles.map((tile) => hash(tile.querySelector('video')));
+    await new Promise((done) => setTimeout(done, 1500));
+    return tiles.map((tile, index) => {
+      const { sum, bright } = hash(tile.querySelector('video'));
+      return { name: tile.getAttribute('aria-label'), bright, moves: sum !== before[index].sum };
+    });
+  });
+}
+
+async function meet() {
+  mkdirSync(scenario.screenshots, { recursive: true });
+  const photos = {};
+  const pages = [];
+  for (const person of scenario.pages) {
+    const page = await enter(person);
+    if (pages.length === 0) {
+      photos.lobby = await photograph(page, `${scenario.name}-lobby`);
+    }
+    await page.locator('button[type=submit]').click();
+    await until(page, ({ status }) => status === 'connected');
+    pages.push(page);
+  }
+  const people = [];
+  for (const page of pages) {
+    const before = await until(page, (seen) => flows(seen, {}, 10));
+    const after = await until(page, (seen) => flows(seen, before, 50));
+    people.push({ before, after, flows: flows(after, before, 50), tiles: await look(page) });
+  }
+  for (const [index, page] of pages.entries()) {
+    await page.bringToFront();
+    await page.locator('.tool[aria-keyshortcuts=I]').click();
+    await page.waitForFunction(() => document.querySelectorAll('.statistics .plot-line[d*=L]').length >= 6, { timeout: 60_000 });
+    people[index].plots = await page.evaluate(() => document.querySelectorAll('.statistics .plot-line[d]').length);
+    photos[`desktop-${index}`] = await photograph(page, `${scenario.name}-${index}`);
+  }
+  await pages[0].bringToFront();
+  await resize(pages[0], SIZES.phone);
+  photos['phone-statistics'] = await photograph(pages[0], `${scenario.name}-phone-statistics`);
+  await pages[0].locator('.panel > header button').click();
+  photos.phone = await photograph(pages[0], `${scenario.name}-phone`);
+  await resize(pages[0], SIZES.desktop);
+  const last = pages.pop();
+  await last.bringToFront();
+  await last.locator('.tool.leave').click();
+  await last.waitForFunction(() => document.querySelector('.goodbye') !== null);
+  const alone = await until(pages[0], ({ participants }) => participants?.length === scenario.pages.length - 2);
+  const told = await pages[0].evaluate(() => document.getElementById('spoken').textContent);
+  return { people, photos, alone, told, tilesLeft: (await look(pages[0])).map(({ name }) => name) };
+}
+
+try {
+  console.log(JSON.stringify(await meet()));
+} finally {
+  await close();
+}
