@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{ArgAction, CommandFactory as _, FromArgMatches as _};
 
 /// What the server is started with. Flags count more than variables of the environment, those more than the file.
 #[derive(Debug, Clone, clap::Parser)]
@@ -46,6 +46,57 @@ pub struct Config {
     /// Port for media of the first worker, the next ones follow; 0 lets the kernel choose
     #[arg(long, default_value_t = 44_444)]
     pub media_port: u16,
+    /// Whether the WebRTC transports of a worker share its port for media; or each gets ports of the range below
+    #[arg(long, env = "MEDIASOUP_USE_WEBRTC_SERVER", default_value_t = true, action = ArgAction::Set)]
+    pub use_web_rtc_server: bool,
+    /// First port for media of broadcasters
+    #[arg(long, env = "MEDIASOUP_MIN_PORT", default_value_t = 40_000)]
+    pub rtc_min_port: u16,
+    /// Last port for media of broadcasters
+    #[arg(long, env = "MEDIASOUP_MAX_PORT", default_value_t = 49_999)]
+    pub rtc_max_port: u16,
+    /// Where the estimation of each peer's bandwidth begins, in bit/s
+    #[arg(long, default_value_t = 1_000_000)]
+    pub initial_outgoing_bitrate: u32,
+    /// Most that each peer shall send, in bit/s; 0 for no limit
+    #[arg(long, default_value_t = 1_500_000)]
+    pub max_incoming_bitrate: u32,
+    /// Largest message over data channels, in bytes
+    #[arg(long, default_value_t = 262_144)]
+    pub max_sctp_message_size: u32,
+    /// Replace a worker that dies, and end its rooms alone; otherwise all ends with status 1
+    #[arg(long)]
+    pub restart_worker: bool,
+    /// What pages must know to make the network of this machine worse; without it nobody may
+    #[arg(long, env = "NETWORK_THROTTLE_SECRET", hide_env_values = true)]
+    pub throttle_secret: Option<String>,
+    /// The network interface to make worse
+    #[arg(long, default_value = "eth0")]
+    pub throttle_interface: String,
+    /// Folder of the programs tc and ip, if they are not to be looked for
+    #[arg(long)]
+    pub throttle_tools: Option<PathBuf>,
+    /// Most rooms at a time
+    #[arg(long, default_value_t = 1000)]
+    pub max_rooms: usize,
+    /// Most peers and broadcasters at a time
+    #[arg(long, default_value_t = 10_000)]
+    pub max_peers: usize,
+    /// Most peers and broadcasters on one worker
+    #[arg(long, default_value_t = 2000)]
+    pub max_peers_per_worker: usize,
+    /// Most peers and broadcasters in one room
+    #[arg(long, default_value_t = 500)]
+    pub max_peers_per_room: usize,
+    /// Peers of one room on one worker, from which on the next ones are on another one
+    #[arg(long, default_value_t = 50)]
+    pub room_peers_per_worker: usize,
+    /// Seconds within which a peer must join
+    #[arg(long, default_value_t = 300)]
+    pub join_within: u64,
+    /// Most requests of a peer that are worked on, and most requests to it that wait for its answer
+    #[arg(long, default_value_t = 100)]
+    pub max_unanswered: usize,
 }
 
 impl Config {

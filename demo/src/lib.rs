@@ -2,13 +2,27 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 #![forbid(unsafe_code)]
 
+mod bot;
+mod branch;
 mod certificate;
 mod config;
+mod data;
+mod followup;
 mod listener;
+mod media;
+mod member;
 mod page;
+mod refusal;
 mod requests;
 mod room;
+mod rooms;
 mod server;
+mod signalling;
+mod speakers;
+mod tally;
+mod throttle;
+mod transports;
+mod workers;
 
 pub use config::Config;
 pub use server::Server;

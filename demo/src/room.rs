@@ -1,142 +1,247 @@
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//! Members that see each other.
 
-use client::{
-    Consumer, Producer, Router, RouterOptions, RtpCapabilities, RtpCodecCapability, Transport, WebRtcServer,
-    WebRtcTransport, Worker,
-};
-use protoo::{Connection, PeerEvent, PeerEvents};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use client::{CloseReason, RouterEvent};
+use protoo::{Connection, PeerEvents};
 use serde_json::{Value, json};
 
-pub(crate) type Peer = protoo::Peer<PeerData>;
+use crate::Config;
+use crate::bot::Bot;
+use crate::branch::Branch;
+use crate::member::{Member, Profile};
+use crate::refusal::Refusal;
+use crate::speakers::Speakers;
+use crate::tally::{Counted, Tally};
+use crate::throttle::Throttle;
+use crate::workers::Workers;
 
-/// What the server knows of a peer.
-#[derive(Debug, Default)]
-pub(crate) struct PeerData(Mutex<PeerState>);
+/// A member with a connection.
+pub(crate) type Peer = protoo::Peer<Arc<Member>>;
 
-#[derive(Debug, Default)]
-pub(crate) struct PeerState {
-    pub(crate) closed: bool,
-    pub(crate) profile: Option<Profile>,
-    pub(crate) transports: HashMap<String, (WebRtcTransport, bool)>,
-    pub(crate) producers: HashMap<String, Producer>,
-    pub(crate) consumers: HashMap<String, Consumer>,
-}
-
-/// What a peer told of itself when it joined.
-#[derive(Debug, Clone)]
-pub(crate) struct Profile {
-    pub(crate) display_name: String,
-    pub(crate) device: Value,
-    pub(crate) rtp_capabilities: Option<RtpCapabilities>,
-}
-
-impl PeerData {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, PeerState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Peers that see each other, and the router between them.
+/// Members that see each other.
 #[derive(Debug)]
 pub(crate) struct Room {
-    pub(crate) peers: protoo::Room<PeerData>,
-    pub(crate) router: Router,
-    pub(crate) server: WebRtcServer,
-    /// Held while a peer joins or a producer appears, so that each pair of them is seen exactly once.
-    pub(crate) roster: Mutex<()>,
+    pub(crate) id: String,
+    pub(crate) config: Arc<Config>,
+    workers: Arc<Workers>,
+    pub(crate) throttle: Arc<Throttle>,
+    /// All members of the server.
+    everybody: Tally,
+    pub(crate) peers: protoo::Room<Arc<Member>>,
+    broadcasters: Mutex<HashMap<String, Arc<Member>>>,
+    /// The branch with which it began, where bot and observers are.
+    pub(crate) home: Arc<Branch>,
+    branches: tokio::sync::Mutex<Vec<Arc<Branch>>>,
+    pub(crate) bot: Bot,
+    pub(crate) speakers: Speakers,
+    roster: Mutex<()>,
 }
 
 impl Room {
-    pub(crate) async fn create(worker: &Worker, server: WebRtcServer) -> client::Result<Self> {
-        Ok(Self {
+    pub(crate) async fn create(
+        id: &str,
+        config: &Arc<Config>,
+        workers: &Arc<Workers>,
+        throttle: &Arc<Throttle>,
+        everybody: &Tally,
+    ) -> Result<Arc<Self>, Refusal> {
+        let free = workers.least_loaded(|slot| slot.members.get() < config.max_peers_per_worker);
+        let (slot, running) = free.ok_or_else(full)?;
+        let home = Branch::open(Arc::clone(slot), running).await?;
+        let parts = tokio::try_join!(Bot::create(&home), Speakers::create(&home));
+        // Nobody else would close the router.
+        let (bot, speakers) = parts.inspect_err(|_| home.router.close())?;
+        let room = Arc::new(Self {
+            id: id.to_owned(),
+            config: Arc::clone(config),
+            workers: Arc::clone(workers),
+            throttle: Arc::clone(throttle),
+            everybody: everybody.clone(),
             peers: protoo::Room::new(),
-            router: worker.create_router(RouterOptions::new(codecs())).await?,
-            server,
+            broadcasters: Mutex::default(),
+            branches: tokio::sync::Mutex::new(vec![Arc::clone(&home)]),
+            home,
+            bot,
+            speakers,
             roster: Mutex::default(),
-        })
+        });
+        tokio::spawn(room.speakers.follow(Arc::downgrade(&room)));
+        room.watch(&room.home);
+        tracing::info!(room = id, worker = room.home.slot.index, "room");
+        Ok(room)
+    }
+
+    /// Ends the room when the worker of a branch ends: its peers shall come back to another one.
+    fn watch(self: &Arc<Self>, branch: &Branch) {
+        let (room, mut events): (Weak<Self>, _) = (Arc::downgrade(self), branch.router.events());
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                if let (RouterEvent::Closed(CloseReason::WorkerClosed), Some(room)) = (event, room.upgrade()) {
+                    room.end(protoo::Room::go_away).await;
+                }
+            }
+        });
+    }
+
+    /// Held while a member joins or a producer appears, so that each pair of them is seen exactly once.
+    pub(crate) fn roster(&self) -> MutexGuard<'_, ()> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a connection in; one of the same id that is there already has to go.
-    pub(crate) fn enter(&self, id: &str, connection: Connection) -> Option<(Peer, PeerEvents)> {
-        if let Some(old) = self.peers.get_peer(id) {
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        id: &str,
+        connection: Connection,
+    ) -> Result<Option<(Peer, PeerEvents)>, Refusal> {
+        let old = self.peers.get_peer(id);
+        if old.is_none() && self.size() >= self.config.max_peers_per_room {
+            connection.close();
+            return Err(Refusal::TooMany("the room is full".to_owned()));
+        }
+        if let Some(old) = old {
             old.close();
-            self.clear(&old);
+            self.dismiss(old.data());
         }
-        self.peers.create_peer(id, PeerData::default(), connection).ok()
-    }
-
-    pub(crate) async fn serve(self: &Arc<Self>, peer: &Peer, mut events: PeerEvents) {
-        while let Some(event) = events.next().await {
-            if let PeerEvent::Request(request, responder) = event {
-                let (room, peer) = (Arc::clone(self), peer.clone());
-                tokio::spawn(async move { room.handle(&peer, request, responder).await });
+        let (branch, seat) = match self.seat().await {
+            Ok(found) => found,
+            Err(refusal) => {
+                connection.close();
+                return Err(refusal);
             }
-        }
-    }
-
-    /// Forgets a peer; whether the room ended with it.
-    pub(crate) fn leave(&self, peer: &Peer) -> bool {
-        self.clear(peer);
-        self.close_if_empty()
-    }
-
-    /// Ends the room if nobody is in it; whether it did.
-    pub(crate) fn close_if_empty(&self) -> bool {
-        let empty = self.peers.peers().is_empty();
-        if empty {
-            self.peers.close();
-            self.router.close();
-        }
-        empty
-    }
-
-    fn clear(&self, peer: &Peer) {
-        let (joined, transports) = {
-            let mut state = peer.data().lock();
-            state.closed = true;
-            (state.profile.take().is_some(), std::mem::take(&mut state.transports))
         };
-        if joined {
-            self.tell_others(peer, "peerClosed", &json!({ "peerId": peer.id() }));
+        let member = Member::new(id, branch, seat, self.config.max_unanswered);
+        Ok(self.peers.create_peer(id, member, connection).ok())
+    }
+
+    /// How many are in it, broadcasters included.
+    pub(crate) fn size(&self) -> usize {
+        self.peers.peers().len() + self.broadcasters().len()
+    }
+
+    /// Finds the branch for one more member: the emptiest, or a new one on another worker if that is rather full.
+    pub(crate) async fn seat(self: &Arc<Self>) -> Result<(Arc<Branch>, Vec<Counted>), Refusal> {
+        let mut branches = self.branches.lock().await;
+        let config = &self.config;
+        let free = branches
+            .iter()
+            .filter(|branch| branch.slot.members.get() < config.max_peers_per_worker);
+        let emptiest = free.min_by_key(|branch| branch.members.get()).cloned();
+        let branch = match emptiest {
+            Some(branch) if branch.members.get() < config.room_peers_per_worker => branch,
+            other => match (self.grow(&mut branches).await?, other) {
+                (Some(branch), _) | (None, Some(branch)) => branch,
+                (None, None) => return Err(full()),
+            },
+        };
+        let places = [
+            self.everybody.add_below(config.max_peers),
+            branch.slot.members.add_below(config.max_peers_per_worker),
+            Some(branch.members.add()),
+        ];
+        let seat: Option<Vec<_>> = places.into_iter().collect();
+        Ok((branch, seat.ok_or_else(full)?))
+    }
+
+    /// Opens a branch on a worker where the room has none, if there is one.
+    async fn grow(self: &Arc<Self>, branches: &mut Vec<Arc<Branch>>) -> Result<Option<Arc<Branch>>, Refusal> {
+        let limit = self.config.max_peers_per_worker;
+        let elsewhere = self.workers.least_loaded(|slot| {
+            let here = branches.iter().any(|branch| branch.slot.index == slot.index);
+            !here && slot.members.get() < limit
+        });
+        let Some((slot, running)) = elsewhere else {
+            return Ok(None);
+        };
+        let branch = Branch::open(Arc::clone(slot), running).await?;
+        self.watch(&branch);
+        tracing::info!(room = self.id, worker = slot.index, "the room spreads");
+        branches.push(Arc::clone(&branch));
+        Ok(Some(branch))
+    }
+
+    /// The workers on which it is.
+    pub(crate) async fn spread(&self) -> Vec<usize> {
+        let branches = self.branches.lock().await;
+        branches.iter().map(|branch| branch.slot.index).collect()
+    }
+
+    /// Forgets a member with all that it has, and tells the others.
+    pub(crate) fn dismiss(&self, member: &Member) {
+        if member.close() {
+            self.tell_others(&member.id, "peerClosed", &json!({ "peerId": member.id }));
         }
-        for (transport, _) in transports.into_values() {
-            transport.close();
+    }
+
+    /// Whether nobody with a connection is in it. Broadcasters alone have no room.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.peers.peers().is_empty()
+    }
+
+    /// Whether it ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.peers.is_closed()
+    }
+
+    /// Ends it with all that is in it; `goodbye` sends the peers away.
+    pub(crate) async fn end(&self, goodbye: fn(&protoo::Room<Arc<Member>>)) {
+        goodbye(&self.peers);
+        for (_, broadcaster) in self.broadcasters().drain() {
+            broadcaster.close();
         }
+        for branch in self.branches.lock().await.iter() {
+            branch.router.close();
+        }
+        self.throttle.release(&self.id).await;
+    }
+
+    /// Those without a connection, by id.
+    pub(crate) fn broadcasters(&self) -> MutexGuard<'_, HashMap<String, Arc<Member>>> {
+        self.broadcasters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The other peers that have joined.
-    pub(crate) fn others(&self, peer: &Peer) -> Vec<(Peer, Profile)> {
-        let others = self.peers.peers().into_iter().filter(|other| other.id() != peer.id());
+    pub(crate) fn other_peers(&self, id: &str) -> Vec<(Peer, Profile)> {
+        let others = self.peers.peers().into_iter().filter(|other| other.id() != id);
         others
             .filter_map(|other| {
-                let profile = other.data().lock().profile.clone()?;
+                let profile = other.data().profile()?;
                 Some((other, profile))
             })
             .collect()
     }
 
-    pub(crate) fn tell_others(&self, peer: &Peer, method: &str, data: &Value) {
-        for (other, _) in self.others(peer) {
+    /// The other members that have joined, broadcasters last.
+    pub(crate) fn others(&self, id: &str) -> Vec<(Arc<Member>, Profile)> {
+        let peers = self.other_peers(id).into_iter();
+        let mut others: Vec<_> = peers
+            .map(|(peer, profile)| (Arc::clone(peer.data()), profile))
+            .collect();
+        let broadcasters: Vec<_> = self.broadcasters().values().cloned().collect();
+        others.extend(broadcasters.into_iter().filter_map(|member| {
+            let profile = member.profile()?;
+            (member.id != id).then_some((member, profile))
+        }));
+        others
+    }
+
+    /// Tells all that have joined but one.
+    pub(crate) fn tell_others(&self, id: &str, method: &str, data: &Value) {
+        for (other, _) in self.other_peers(id) {
             // Whoever is gone need not know.
             let _ = other.notify(method, data);
         }
     }
+
+    /// Tells all that have joined.
+    pub(crate) fn tell_all(&self, method: &str, data: &Value) {
+        // No id is empty.
+        self.tell_others("", method, data);
+    }
 }
 
-fn codecs() -> Vec<RtpCodecCapability> {
-    let video = |name: &str| RtpCodecCapability::video(name).with_parameter("x-google-start-bitrate", 1000);
-    let h264 = |profile: &str| {
-        video("video/H264")
-            .with_parameter("packetization-mode", 1)
-            .with_parameter("profile-level-id", profile)
-            .with_parameter("level-asymmetry-allowed", 1)
-    };
-    vec![
-        RtpCodecCapability::audio("audio/opus", 48_000, 2),
-        video("video/VP8"),
-        video("video/VP9").with_parameter("profile-id", 2),
-        h264("4d0032"),
-        h264("42e01f"),
-    ]
+fn full() -> Refusal {
+    Refusal::TooMany("all workers are full".to_owned())
 }

@@ -38,17 +38,24 @@ pub struct Client {
     asked: u32,
 }
 
+/// Connects, and waits until it is in a room or sent away.
 pub async fn dial(server: &Server, query: &str) -> Result<Client, Error> {
     let mut request = format!("ws://{}/?{query}", server.address()).into_client_request()?;
     let protocol = "protoo".parse().expect("a header");
     request.headers_mut().insert("sec-websocket-protocol", protocol);
-    connect_async(request).await.map(|(socket, _)| Client {
+    let (socket, _) = connect_async(request).await?;
+    let mut client = Client {
         socket,
         backlog: Vec::new(),
         asked: 0,
-    })
+    };
+    if let Some(first) = client.message().await {
+        assert_eq!(first["method"], "mediasoup-version");
+    }
+    Ok(client)
 }
 
+/// Connects to a room for all.
 pub async fn open(server: &Server, peer: &str) -> Client {
     dial(server, &format!("roomId=r&peerId={peer}"))
         .await
@@ -117,22 +124,61 @@ impl Client {
             .await;
     }
 
-    /// Joins with all that the router can; returns those who are there.
+    /// Joins with all that the router can, and data; returns those who are there.
     pub async fn join(&mut self, name: &str) -> Value {
         let capabilities = self.ask("getRouterRtpCapabilities", json!({})).await;
-        let data = json!({ "displayName": name, "device": { "name": "test" }, "rtpCapabilities": capabilities });
+        let data = json!({
+            "displayName": name, "device": { "name": "test" }, "rtpCapabilities": capabilities,
+            "sctpCapabilities": sctp_capabilities(),
+        });
         self.ask("join", data).await["peers"].take()
+    }
+
+    /// Whether something of this method comes before the answer to a question that is asked now.
+    pub async fn was_told(&mut self, method: &str) -> bool {
+        self.ask("getRouterRtpCapabilities", json!({})).await;
+        self.backlog.iter().any(|message| message["method"] == method)
+    }
+
+    /// Waits for a consumer of something that this one produces, and takes it; returns its data.
+    pub async fn take(&mut self) -> Value {
+        let mut pushed = self.told("newConsumer").await;
+        self.answer(&pushed, true).await;
+        self.told("consumerScore").await;
+        pushed["data"].take()
     }
 
     /// Creates a transport and connects it, as far as signalling goes; returns its id.
     pub async fn transport(&mut self, consuming: bool) -> Value {
-        let data = json!({ "producing": !consuming, "consuming": consuming });
+        let data = json!({
+            "producing": !consuming, "consuming": consuming, "sctpCapabilities": sctp_capabilities(),
+        });
         let made = self.ask("createWebRtcTransport", data).await;
         let fingerprint = json!({ "algorithm": "sha-256", "value": vec!["AB"; 32].join(":") });
         let parameters = json!({ "role": "client", "fingerprints": [fingerprint] });
         let data = json!({ "transportId": made["id"], "dtlsParameters": parameters });
         self.ask("connectWebRtcTransport", data).await;
         made["id"].clone()
+    }
+
+    /// Produces video with three layers; returns the producer's id.
+    pub async fn produce_simulcast(&mut self) -> Value {
+        let transport = self.transport(false).await;
+        let codec = json!({ "mimeType": "video/VP8", "payloadType": 96, "clockRate": 90_000 });
+        let layer = |ssrc: u32| json!({ "ssrc": ssrc, "scalabilityMode": "L1T3" });
+        let parameters = json!({ "codecs": [codec], "encodings": [layer(10), layer(20), layer(30)] });
+        let data = json!({ "transportId": transport, "kind": "video", "rtpParameters": parameters });
+        self.ask("produce", data).await["id"].take()
+    }
+
+    /// Produces data; returns the data producer's id.
+    pub async fn produce_data(&mut self, label: &str) -> Value {
+        let transport = self.transport(false).await;
+        let data = json!({
+            "transportId": transport, "sctpStreamParameters": { "streamId": 1, "ordered": true },
+            "label": label, "protocol": "text", "appData": { "some": "thing" },
+        });
+        self.ask("produceData", data).await["id"].take()
     }
 
     /// Produces audio; returns the producer's id.
@@ -145,4 +191,8 @@ impl Client {
         });
         self.ask("produce", data).await["id"].take()
     }
+}
+
+fn sctp_capabilities() -> Value {
+    json!({ "numStreams": { "OS": 1024, "MIS": 1024 } })
 }

@@ -1,5 +1,9 @@
 //! The server over real connections, with the real worker.
 
 mod client;
+mod data;
+mod media;
 mod signalling;
 mod site;
+mod spreading;
+mod throttle;

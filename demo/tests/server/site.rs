@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use demo::Server;
+use futures_util::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -142,11 +143,13 @@ async fn signalling_is_at_the_address_of_the_page() {
         .expect("a request");
     let protocol = "protoo".parse().expect("a header");
     request.headers_mut().insert("sec-websocket-protocol", protocol);
-    let (_socket, response) = tokio_tungstenite::client_async(request, stream)
+    let (mut socket, response) = tokio_tungstenite::client_async(request, stream)
         .await
         .expect("a WebSocket");
     assert_eq!(response.status(), 101);
-    assert_eq!(server.rooms().await, 1);
+    let first = socket.next().await.expect("a message").expect("a connection");
+    assert!(first.to_text().expect("text").contains("mediasoup-version"));
+    assert_eq!(server.rooms(), 1);
     server.close();
 }
 
