@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use crate::cpu;
 use crate::udp::{BatchSocket, ReceiveBuffer};
 
 /// How a relay sends.
@@ -128,6 +129,7 @@ impl Relay {
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start a relay")?;
+        cpu::give_last(child.id())?;
         let mut line = String::new();
         let output = child.stdout.take().context("the relay has no output")?;
         BufReader::new(output.take(16)).read_line(&mut line)?;

@@ -1,12 +1,14 @@
-//! What a process has used: CPU time and resident memory, read from `/proc`.
+//! What a process has used, read from `/proc`: CPU time and resident memory. And on which CPU it runs.
 
 use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::unistd::{SysconfVar, sysconf};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 /// Field of `/proc/PID/stat` that holds the user time, counted from the one behind the command's name.
 const STAT_UTIME: usize = 11;
@@ -48,6 +50,34 @@ fn tick_time(pid: u32) -> Result<Duration> {
     ))
 }
 
+/// The CPU that only the programs run on that are measured.
+static MEASURED: OnceLock<usize> = OnceLock::new();
+
+/// Leaves the last CPU to the programs that are measured, if there is more than one. To be called before any thread
+/// starts.
+///
+/// Packets wake their receiver on the CPU of their sender. Where both share one, each send ends in a switch of tasks or
+/// not as chance has it, and the figures of one program differ by half.
+pub fn leave_last() -> Result<()> {
+    let this = Pid::from_raw(0);
+    let mut allowed = sched_getaffinity(this)?;
+    let mut members = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
+    if let (Some(_), Some(last)) = (members.next(), members.next_back()) {
+        allowed.unset(last)?;
+        sched_setaffinity(this, &allowed)?;
+        let _ = MEASURED.set(last);
+    }
+    Ok(())
+}
+
+/// Gives a program that was started the CPU that [`leave_last`] left.
+pub fn give_last(pid: u32) -> Result<()> {
+    let Some(last) = MEASURED.get() else { return Ok(()) };
+    let mut only = CpuSet::new();
+    only.set(*last)?;
+    Ok(sched_setaffinity(Pid::from_raw(pid.try_into()?), &only)?)
+}
+
 /// Resident memory of a process in bytes.
 pub fn resident_memory(pid: u32) -> Result<u64> {
     // Unlike `status` and `statm`, the roll-up walks the pages and so is exact.
@@ -67,7 +97,7 @@ pub fn machine() -> String {
         Some(line.split_once(": ")?.1.to_owned())
     });
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let count = std::thread::available_parallelism().map_or(1, Into::into);
+    let count = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten().unwrap_or(1);
     format!(
         "{}, {count} CPUs, Linux {}",
         processor.as_deref().unwrap_or("unknown processor"),

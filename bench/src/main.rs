@@ -77,10 +77,11 @@ fn main() -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Sessions(arguments)) => {
+            cpu::leave_last()?;
             sessions::measure(arguments)?;
             return Ok(ExitCode::SUCCESS);
         }
-        None => {}
+        None => cpu::leave_last()?,
     }
     let report = measure(&arguments);
     print!("{}", report.table());

@@ -16,6 +16,7 @@ use clap::ValueEnum;
 use command_fds::{CommandFdExt, FdMapping};
 use serde_json::{Value, json};
 
+use crate::cpu;
 use crate::rtp;
 
 /// How long a worker may take to start, to answer or to end.
@@ -100,6 +101,7 @@ impl Worker {
         let child = command
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
+        cpu::give_last(child.id())?;
         // It holds the child's ends; only without them the end of the child ends the channels.
         drop(command);
 

@@ -16,8 +16,8 @@ use super::ports::{Ports, SocketId};
 const MAX_SEGMENTS: usize = 64;
 /// Bytes of one GSO call: below 64 KiB with its headers.
 const MAX_RUN_BYTES: usize = 63_000;
-/// When the arena holds this much it is sent before more is written, so that it stays in the cache.
-const FLUSH_BYTES: usize = 256 * 1024;
+/// When the arena holds this much it is sent before more is written, so that it stays in the nearest caches.
+const FLUSH_BYTES: usize = 64 * 1024;
 
 /// Datagrams of equal size (the last may be shorter) from one socket to one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

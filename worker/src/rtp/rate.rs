@@ -5,7 +5,8 @@
 /// Times are microseconds of a monotonic clock. The ring is allocated with the first traffic.
 #[derive(Debug, Clone)]
 pub struct RateCounter {
-    window_ms: u32,
+    /// Microseconds of an item.
+    step: u32,
     items: u32,
     ring: Box<[u32]>,
     /// Number of the newest item since the clock's start; it is at `newest % items` in the ring.
@@ -17,12 +18,12 @@ pub struct RateCounter {
 }
 
 impl RateCounter {
-    /// A counter over `window_ms` milliseconds in steps of `window_ms / items`. Zeros count as ones.
+    /// A counter over `window_ms` milliseconds in so many steps. Zeros count as ones; a window that does not divide into
+    /// whole microseconds is that much shorter.
     pub fn new(window_ms: u32, items: u32) -> Self {
-        let window_ms = if window_ms == 0 { 1 } else { window_ms };
-        let items = if items == 0 { 1 } else { items };
+        let items = items.max(1);
         Self {
-            window_ms,
+            step: (window_ms.saturating_mul(1000) / items).max(1),
             items,
             ring: Box::default(),
             newest: 0,
@@ -59,8 +60,8 @@ impl RateCounter {
             return 0;
         }
         self.advance(self.item(now));
-        let window = u64::from(self.window_ms);
-        u32::try_from((self.in_window.saturating_mul(8000) + window / 2) / window).unwrap_or(u32::MAX)
+        let window = u64::from(self.step) * u64::from(self.items);
+        u32::try_from((self.in_window.saturating_mul(8_000_000) + window / 2) / window).unwrap_or(u32::MAX)
     }
 
     /// Packets since ever.
@@ -73,9 +74,9 @@ impl RateCounter {
         self.bytes
     }
 
-    /// Which item a time belongs to. Counted from the clock's start, so that no remainder is lost between packets.
+    /// Which item a time belongs to.
     fn item(&self, now: u64) -> u64 {
-        (u128::from(now) * u128::from(self.items) / (u128::from(self.window_ms) * 1000)) as u64
+        now / u64::from(self.step)
     }
 
     /// Empties the cells between the newest item and `item`, which becomes the newest.

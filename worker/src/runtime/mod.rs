@@ -21,9 +21,10 @@ use channel_proto::frame::FrameItem;
 use channel_proto::reply::{Failure, Reply, ResourceUsage, Response};
 use smallvec::SmallVec;
 use tokio::net::TcpListener;
+use tokio::runtime::LocalRuntime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::dtls::Certificate;
@@ -73,7 +74,7 @@ struct Worker {
 
 /// Runs a worker with these settings until its parent ends it; returns the exit code.
 pub fn run(settings: &Settings) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match LocalRuntime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(format_args!("cannot start: {error}"));
@@ -87,7 +88,7 @@ pub fn run(settings: &Settings) -> u8 {
             return EXIT_FAILED;
         }
     };
-    match LocalSet::new().block_on(&runtime, serve(settings, certificate)) {
+    match runtime.block_on(serve(settings, certificate)) {
         Ok(()) => EXIT_OK,
         Err(error) => {
             complain(format_args!(

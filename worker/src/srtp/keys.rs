@@ -96,18 +96,17 @@ impl Derivation {
 
 /// The keys and parameters that protect RTP or RTCP.
 ///
-/// The variants differ in size, but there are two of these per direction and transport, and an indirection would cost
-/// on every packet.
-#[allow(clippy::large_enum_variant)]
+/// There are two of these per direction and transport. The keys of AES-CM are in boxes as those of GCM are inside: else
+/// a transport with GCM would have their kilobytes of room, unused.
 pub(super) enum Protection {
     /// AES in counter mode with HMAC-SHA1 (RFC 3711 section 4).
     Cm {
         /// The expanded cipher key.
-        cipher: EncryptingKey,
+        cipher: Box<EncryptingKey>,
         /// The session salt in the upper 112 bits.
         salt: u128,
         /// The authentication key, with its pads already hashed.
-        mac: hmac::Key,
+        mac: Box<hmac::Key>,
         /// Bytes that are kept of the MAC.
         tag: usize,
     },
@@ -125,9 +124,9 @@ impl Protection {
         let mut block = [0; 16];
         block.iter_mut().zip(salt).for_each(|(to, from)| *to = from);
         Ok(Self::Cm {
-            cipher: counter_mode(key)?,
+            cipher: Box::new(counter_mode(key)?),
             salt: u128::from_be_bytes(block),
-            mac: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &mac),
+            mac: Box::new(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &mac)),
             tag,
         })
     }

@@ -81,7 +81,8 @@ pub struct Plain {
     remote: Option<SocketAddr>,
     rtcp_remote: Option<SocketAddr>,
     connect_called: bool,
-    srtp: Option<Srtp>,
+    /// Apart, for its keys are kilobytes that a transport in the clear does not need.
+    srtp: Option<Box<Srtp>>,
 }
 
 /// What a source address means for a packet.
@@ -164,7 +165,7 @@ impl Plain {
             remote: None,
             rtcp_remote: None,
             connect_called: false,
-            srtp,
+            srtp: srtp.map(Box::new),
         })
     }
 
@@ -218,8 +219,8 @@ impl Plain {
             self.remote = Some(remote);
             self.rtcp_remote = rtcp_remote;
         }
-        if srtp.is_some() {
-            self.srtp = srtp;
+        if let Some(srtp) = srtp {
+            self.srtp = Some(Box::new(srtp));
         }
         Ok(Connected {
             tuple: self.remote.map(|remote| self.local.tuple(Some(remote))),
@@ -364,7 +365,7 @@ impl Plain {
 
     /// Local key, with SRTP.
     pub fn srtp_parameters(&self) -> Option<SrtpParameters> {
-        self.srtp.as_ref().map(Srtp::parameters)
+        self.srtp.as_deref().map(Srtp::parameters)
     }
 
     /// RTCP tuple without rtcpMux, remote part if known.
