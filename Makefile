@@ -10,7 +10,8 @@ help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # Program and Debian package of what running and testing need; then C header and package.
-TOOLS = ffmpeg:ffmpeg ffprobe:ffmpeg openssl:openssl chromium:chromium firefox-esr:firefox-esr cc:gcc
+TOOLS = ffmpeg:ffmpeg ffprobe:ffmpeg openssl:openssl chromium:chromium firefox-esr:firefox-esr cc:gcc curl:curl \
+  gst-launch-1.0:gstreamer1.0-tools gst-launch-1.0:gstreamer1.0-plugins-base gst-launch-1.0:gstreamer1.0-plugins-good
 HEADERS = usrsctp.h:libusrsctp-dev
 
 tools: node ## install what running and testing need and is missing (Debian packages)

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use client::{
-    DataProducer, PipeToRouterOptions, Producer, Router, RouterOptions, RtpCodecCapability, SctpOptions, WebRtcListen,
-    WebRtcTransport, WebRtcTransportOptions,
+    DataProducer, PipeToRouterOptions, PlainTransport, PlainTransportOptions, Producer, Router, RouterOptions,
+    RtpCodecCapability, SctpOptions, WebRtcListen, WebRtcTransport, WebRtcTransportOptions,
 };
 
+use crate::Config;
 use crate::tally::Tally;
-use crate::workers::{Running, Slot};
+use crate::workers::{Running, Slot, media_ip};
 
 /// A room's router on one worker.
 #[derive(Debug)]
@@ -46,6 +47,22 @@ impl Branch {
             ..WebRtcTransportOptions::listening(self.listen.clone())
         };
         self.router.create_web_rtc_transport(options).await
+    }
+
+    /// A transport for RTP without encryption.
+    pub(crate) async fn plain_transport(
+        &self,
+        config: &Config,
+        rtcp_mux: bool,
+        comedia: bool,
+    ) -> client::Result<PlainTransport> {
+        let options = PlainTransportOptions {
+            rtcp_mux,
+            comedia,
+            listen_ip: media_ip(config),
+            ..PlainTransportOptions::new(config.media_ip)
+        };
+        self.router.create_plain_transport(options).await
     }
 
     /// Makes a producer of another branch available here, under its id.

@@ -64,6 +64,12 @@ pub struct Config {
     /// Largest message over data channels, in bytes
     #[arg(long, default_value_t = 262_144)]
     pub max_sctp_message_size: u32,
+    /// What users of the HTTP API of broadcasters must send as bearer token; without it anybody may use it
+    #[arg(long, env = "BROADCASTER_TOKEN", hide_env_values = true)]
+    pub broadcaster_token: Option<String>,
+    /// Seconds without anything from a broadcaster, after which it is removed; 0 for never
+    #[arg(long, default_value_t = 60)]
+    pub broadcaster_timeout: u64,
     /// Replace a worker that dies, and end its rooms alone; otherwise all ends with status 1
     #[arg(long)]
     pub restart_worker: bool,

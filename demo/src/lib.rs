@@ -4,6 +4,7 @@
 
 mod bot;
 mod branch;
+mod broadcasters;
 mod certificate;
 mod config;
 mod data;

@@ -101,6 +101,10 @@ impl Room {
             connection.close();
             return Err(Refusal::TooMany("the room is full".to_owned()));
         }
+        if self.broadcasters().contains_key(id) {
+            connection.close();
+            return Err(Refusal::Conflict(format!("a broadcaster is called {id:?}")));
+        }
         if let Some(old) = old {
             old.close();
             self.dismiss(old.data());

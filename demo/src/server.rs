@@ -16,7 +16,7 @@ use crate::page::{self, Page};
 use crate::rooms::Rooms;
 use crate::signalling::connect;
 use crate::workers::Workers;
-use crate::{Config, certificate};
+use crate::{Config, broadcasters, certificate};
 
 /// Most connections that speak HTTP at a time.
 const MAX_HTTP_CONNECTIONS: usize = 1000;
@@ -129,13 +129,14 @@ impl Server {
 fn site(shared: &Arc<Shared>) -> axum::Router {
     let site = axum::Router::new()
         .route("/", get(root))
-        .route("/healthz", get(|| async { "ok" }));
+        .route("/healthz", get(|| async { "ok" }))
+        .with_state(Arc::clone(shared))
+        .merge(broadcasters::routes(&shared.rooms, &shared.config));
     let site = match shared.page.files() {
         Some(files) => site.fallback_service(files),
         None => site,
     };
     site.layer(axum::middleware::from_fn(page::add_headers))
-        .with_state(Arc::clone(shared))
 }
 
 /// The page, or a WebSocket if that is asked for.

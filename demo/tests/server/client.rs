@@ -7,6 +7,8 @@ use clap::Parser;
 use demo::{Config, Server};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -32,7 +34,7 @@ pub async fn start(flags: &[&str]) -> Server {
 
 /// One end of a signalling connection.
 pub struct Client {
-    pub socket: WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>,
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// Requests and notifications that came before somebody asked for them.
     backlog: Vec<Value>,
     asked: u32,
@@ -195,4 +197,24 @@ impl Client {
 
 fn sctp_capabilities() -> Value {
     json!({ "numStreams": { "OS": 1024, "MIS": 1024 } })
+}
+
+/// Asks without encryption; returns status and body.
+pub async fn http(server: &Server, method: &str, path: &str, body: &str) -> (u16, String) {
+    http_with(server, method, path, "", body).await
+}
+
+/// Asks with a header more.
+pub async fn http_with(server: &Server, method: &str, path: &str, header: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(server.address()).await.expect("a connection");
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: {length}\r\n");
+    // A server that refuses early may close before it has read everything.
+    let _ = stream.write_all(format!("{head}{header}\r\n{body}").as_bytes()).await;
+    let mut answer = String::new();
+    let read = tokio::time::timeout(LIMIT, stream.read_to_string(&mut answer)).await;
+    let _ = read.expect("an answer in time");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("a status"), body.to_owned())
 }

@@ -1,5 +1,6 @@
 //! The server over real connections, with the real worker.
 
+mod broadcasters;
 mod client;
 mod data;
 mod media;
