@@ -1,8 +1,12 @@
 // People meet on the page of the demo server. Takes a scenario as JSON, prints what was seen as JSON.
 //
-// { name, url, screenshots: folder, pages: [{browser, name}] }
+// { play: 'meet' | 'use' | 'reconnect', name, url, screenshots: folder, pages: [{browser, name}], server }
+//
+// `server`, for 'reconnect': { pid, program, args }, which is killed and started again.
 
-import { mkdirSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { close, open, sleep, until } from './browsers.mjs';
 
 const scenario = JSON.parse(process.argv[2]);
@@ -65,6 +69,22 @@ async function photograph(page, name) {
   }, picture);
 }
 
+/** What hinders people with disabilities, as far as a program can tell: rule, and where; in light and in dark. */
+async function hindrances(page, browser) {
+  const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+  await page.evaluate(axe);
+  const found = [];
+  // Only of Chromium a driver can ask for darkness.
+  for (const value of browser === 'chrome' ? ['dark', 'light'] : ['light']) {
+    if (browser === 'chrome') {
+      await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value }]);
+    }
+    const { violations } = await page.evaluate(() => window.axe.run());
+    found.push(...violations.map(({ id, nodes }) => `${value}, ${id}: ${nodes.map(({ target }) => target.join(' ')).join(', ')}`));
+  }
+  return found;
+}
+
 /** What a user sees of others: names on tiles, and whether their pictures are bright and move. */
 async function look(page) {
   return page.evaluate(async () => {
@@ -91,19 +111,31 @@ async function look(page) {
   });
 }
 
-async function meet() {
-  mkdirSync(scenario.screenshots, { recursive: true });
-  const photos = {};
+/** Everybody enters; returns the pages. */
+async function enterAll() {
   const pages = [];
   for (const person of scenario.pages) {
     const page = await enter(person);
-    if (pages.length === 0) {
-      photos.lobby = await photograph(page, `${scenario.name}-lobby`);
-    }
     await page.locator('button[type=submit]').click();
     await until(page, ({ status }) => status === 'connected');
     pages.push(page);
   }
+  return pages;
+}
+
+/** Presses a button of the toolbar by its key. */
+async function press(page, key) {
+  await page.bringToFront();
+  await page.locator(`.tool[aria-keyshortcuts=${key}]`).click();
+}
+
+async function meet() {
+  const photos = {};
+  const first = await enter(scenario.pages[0]);
+  photos.lobby = await photograph(first, `${scenario.name}-lobby`);
+  const hinders = { lobby: await hindrances(first, scenario.pages[0].browser) };
+  await first.close();
+  const pages = await enterAll();
   const people = [];
   for (const page of pages) {
     const before = await until(page, (seen) => flows(seen, {}, 10));
@@ -111,13 +143,13 @@ async function meet() {
     people.push({ before, after, flows: flows(after, before, 50), tiles: await look(page) });
   }
   for (const [index, page] of pages.entries()) {
-    await page.bringToFront();
-    await page.locator('.tool[aria-keyshortcuts=I]').click();
+    await press(page, 'I');
     await page.waitForFunction(() => document.querySelectorAll('.statistics .plot-line[d*=L]').length >= 6, { timeout: 60_000 });
     people[index].plots = await page.evaluate(() => document.querySelectorAll('.statistics .plot-line[d]').length);
     photos[`desktop-${index}`] = await photograph(page, `${scenario.name}-${index}`);
   }
   await pages[0].bringToFront();
+  hinders.room = await hindrances(pages[0], scenario.pages[0].browser);
   await resize(pages[0], SIZES.phone);
   photos['phone-statistics'] = await photograph(pages[0], `${scenario.name}-phone-statistics`);
   await pages[0].locator('.panel > header button').click();
@@ -129,11 +161,65 @@ async function meet() {
   await last.waitForFunction(() => document.querySelector('.goodbye') !== null);
   const alone = await until(pages[0], ({ participants }) => participants?.length === scenario.pages.length - 2);
   const told = await pages[0].evaluate(() => document.getElementById('spoken').textContent);
-  return { people, photos, alone, told, tilesLeft: (await look(pages[0])).map(({ name }) => name) };
+  return { people, photos, hinders, alone, told, tilesLeft: (await look(pages[0])).map(({ name }) => name) };
+}
+
+/** The second page watches what the first one does with its buttons. */
+async function use() {
+  const [user, watcher] = await enterAll();
+  const [{ name }] = scenario.pages;
+  const seen = {};
+  const stream = (observed, source) => streams(observed).find((one) => one.source === source);
+  const watch = (pleases) => until(watcher, pleases);
+  await watch((observed) => flows(observed, {}, 10));
+  await press(user, 'M');
+  seen.muted = stream(await watch((observed) => stream(observed, 'microphone')?.producerPaused), 'microphone');
+  seen.mutedTile = await watcher.evaluate(() => document.querySelectorAll('.tile')[1].getAttribute('aria-label'));
+  seen.hinders = await hindrances(user, scenario.pages[0].browser);
+  await press(user, 'M');
+  seen.unmuted = stream(await watch((observed) => stream(observed, 'microphone')?.producerPaused === false), 'microphone');
+  await press(user, 'V');
+  seen.cameraOff = streams(await watch((observed) => !stream(observed, 'camera'))).map(({ source }) => source);
+  await press(user, 'V');
+  seen.cameraOn = stream(await watch((observed) => stream(observed, 'camera')?.framesDecoded > 10), 'camera');
+  await press(user, 'S');
+  seen.screen = stream(await watch((observed) => stream(observed, 'screen')?.framesDecoded > 10), 'screen');
+  await watcher.bringToFront();
+  seen.tiles = await look(watcher);
+  seen.photo = await photograph(watcher, `${scenario.name}-screen`);
+  await press(user, 'S');
+  seen.screenOff = streams(await watch((observed) => !stream(observed, 'screen'))).map(({ source }) => source);
+  await user.locator('.toolbar > div:last-child .tool:last-child').click();
+  await user.locator('#own-name').fill(`${name} Byron`);
+  await user.locator('dialog .primary').click();
+  seen.renamed = (await watch(({ participants }) => participants[0]?.displayName !== name)).participants[0].displayName;
+  return seen;
+}
+
+/** The server is killed and started again: everybody is back without doing anything. */
+async function reconnect() {
+  const { pid, program, args } = scenario.server;
+  const pages = await enterAll();
+  for (const page of pages) {
+    await until(page, (seen) => flows(seen, {}, 10));
+  }
+  process.kill(pid, 'SIGKILL');
+  const lost = await until(pages[0], ({ status }) => status === 'reconnecting');
+  const server = spawn(program, args, { stdio: 'ignore' });
+  try {
+    const back = [];
+    for (const page of pages) {
+      back.push(await until(page, (seen) => seen.status === 'connected' && flows(seen, {}, 10)));
+    }
+    return { lost: lost.status, back: back.map((seen) => ({ status: seen.status, flows: flows(seen, {}, 10) })) };
+  } finally {
+    server.kill('SIGKILL');
+  }
 }
 
 try {
-  console.log(JSON.stringify(await meet()));
+  mkdirSync(scenario.screenshots, { recursive: true });
+  console.log(JSON.stringify(await { meet, use, reconnect }[scenario.play]()));
 } finally {
   await close();
 }

@@ -2,6 +2,7 @@
 //! `target/browsers`.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -12,6 +13,9 @@ use tests::worker_process::binary;
 struct Demo {
     process: Child,
     url: String,
+    program: PathBuf,
+    /// What it was started with; its port aside, which the kernel chose.
+    arguments: Vec<String>,
     _certificates: tempfile::TempDir,
 }
 
@@ -25,16 +29,21 @@ impl Demo {
             "there is no demo server beside the worker: build it with `cargo build -p demo` (`make test` does)"
         );
         let certificates = tempfile::tempdir().expect("a folder");
-        let mut process = Command::new(program)
-            .args(["--listen-ip=127.0.0.1", "--listen-port=0", "--num-workers=1"])
-            .args(["--media-ip=127.0.0.1", "--media-port=0"])
-            .arg("--web-dir")
-            .arg(demo_page())
-            .arg("--tls-cert")
-            .arg(certificates.path().join("certificate.pem"))
-            .arg("--tls-key")
-            .arg(certificates.path().join("key.pem"))
-            .env("MEDIASOUP_WORKER_BIN", worker)
+        let path = |path: PathBuf| path.to_str().expect("a path in UTF-8").to_owned();
+        let flag = |name: &str, value: PathBuf| format!("--{name}={}", path(value));
+        let arguments = vec![
+            "--listen-ip=127.0.0.1".to_owned(),
+            "--num-workers=1".to_owned(),
+            "--media-ip=127.0.0.1".to_owned(),
+            "--media-port=0".to_owned(),
+            flag("worker-bin", worker),
+            flag("web-dir", demo_page()),
+            flag("tls-cert", certificates.path().join("certificate.pem")),
+            flag("tls-key", certificates.path().join("key.pem")),
+        ];
+        let mut process = Command::new(&program)
+            .args(&arguments)
+            .arg("--listen-port=0")
             .stdout(Stdio::piped())
             .spawn()
             .expect("the demo server");
@@ -45,8 +54,18 @@ impl Demo {
         Self {
             process,
             url: url.trim().to_owned(),
+            program,
+            arguments,
             _certificates: certificates,
         }
+    }
+
+    /// What it takes to start it again at the same place.
+    fn recipe(&self) -> Value {
+        let port = self.url.trim_end_matches('/').rsplit(':').next().expect("a port");
+        let mut arguments = self.arguments.clone();
+        arguments.push(format!("--listen-port={port}"));
+        json!({ "pid": self.process.id(), "program": self.program, "args": arguments })
     }
 }
 
@@ -57,25 +76,30 @@ impl Drop for Demo {
     }
 }
 
-/// People enter a room, see and hear each other, look at the figures, and one leaves.
+const NAMES: [&str; 2] = ["Ada Lovelace", "Grace Hopper"];
+
+/// Has two people do something on the page; returns what was seen.
 #[track_caller]
-fn meet(name: &str, browsers: &[&str]) {
+fn play(what: &str, name: &str, browsers: [&str; 2]) -> Value {
     let _turn = turn();
     let demo = Demo::start();
-    let names = ["Ada Lovelace", "Grace Hopper"];
-    let pages: Vec<Value> = browsers
-        .iter()
-        .zip(names)
-        .map(|(browser, name)| json!({ "browser": browser, "name": name }))
-        .collect();
-    let scenario = json!({ "name": name, "url": demo.url, "screenshots": screenshots(), "pages": pages });
-    let seen = drive("conference.mjs", name, &scenario);
+    let pages = [0, 1].map(|index| json!({ "browser": browsers[index], "name": NAMES[index] }));
+    let scenario = json!({
+        "play": what, "name": name, "url": demo.url, "screenshots": screenshots(), "pages": pages, "server": demo.recipe(),
+    });
+    drive("conference.mjs", name, &scenario)
+}
+
+/// People enter a room, see and hear each other, look at the figures, and one leaves.
+#[track_caller]
+fn meet(name: &str, browsers: [&str; 2]) {
+    let seen = play("meet", name, browsers);
     let people = seen["people"].as_array().expect("people");
     assert_eq!(people.len(), browsers.len(), "{seen}");
     for (index, person) in people.iter().enumerate() {
         // Frames are decoded, and sound has energy, as the page's own figures say.
         assert_eq!(person["flows"], true, "{name}, {index}: {seen}");
-        let other = names[1 - index];
+        let other = NAMES[1 - index];
         assert_eq!(person["after"]["participants"][0]["displayName"], other, "{seen}");
         let tiles = person["tiles"].as_array().expect("tiles");
         assert_eq!(tiles.len(), 2, "{seen}");
@@ -97,22 +121,57 @@ fn meet(name: &str, browsers: &[&str]) {
             "{name}: the picture {what} is blank: {seen}"
         );
     }
+    for (place, hinders) in seen["hinders"].as_object().expect("places") {
+        assert_eq!(hinders, &json!([]), "{name}: {place} hinders people");
+    }
     assert_eq!(seen["alone"]["participants"], json!([]), "{seen}");
-    assert_eq!(seen["told"], format!("{} left", names[1]), "{seen}");
-    assert_eq!(seen["tilesLeft"], json!([format!("{}, you", names[0])]), "{seen}");
+    assert_eq!(seen["told"], format!("{} left", NAMES[1]), "{seen}");
+    assert_eq!(seen["tilesLeft"], json!([format!("{}, you", NAMES[0])]), "{seen}");
 }
 
 #[test]
 fn two_tabs_of_chromium_meet() {
-    meet("conference-chromium", &["chrome", "chrome"]);
+    meet("conference-chromium", ["chrome", "chrome"]);
 }
 
 #[test]
 fn chromium_and_firefox_meet() {
-    meet("conference-both", &["chrome", "firefox"]);
+    meet("conference-both", ["chrome", "firefox"]);
 }
 
 #[test]
 fn firefox_meets_chromium() {
-    meet("conference-firefox", &["firefox", "chrome"]);
+    meet("conference-firefox", ["firefox", "chrome"]);
+}
+
+#[test]
+fn what_a_user_switches_is_seen_by_the_others() {
+    let seen = play("use", "conference-use", ["chrome", "chrome"]);
+    assert_eq!(seen["muted"]["producerPaused"], true, "{seen}");
+    let muted = format!("{}, microphone off", NAMES[0]);
+    assert_eq!(seen["mutedTile"], muted.as_str(), "{seen}");
+    assert_eq!(seen["hinders"], json!([]), "{seen}");
+    assert_eq!(seen["unmuted"]["producerPaused"], false, "{seen}");
+    assert_eq!(seen["cameraOff"], json!(["microphone"]), "{seen}");
+    assert!(seen["cameraOn"]["framesDecoded"].as_i64() > Some(10), "{seen}");
+    assert!(seen["screen"]["framesDecoded"].as_i64() > Some(10), "{seen}");
+    let screen = format!("{}, screen", NAMES[0]);
+    let tiles = seen["tiles"].as_array().expect("tiles");
+    let tile = tiles.iter().find(|tile| tile["name"] == screen.as_str());
+    assert!(tile.is_some_and(|tile| tile["bright"].as_i64() > Some(100)), "{seen}");
+    assert!(seen["photo"]["colours"].as_i64() > Some(50), "{seen}");
+    assert!(
+        seen["screenOff"].as_array().is_some_and(|sources| sources.len() == 2),
+        "{seen}"
+    );
+    assert_eq!(seen["renamed"], format!("{} Byron", NAMES[0]), "{seen}");
+}
+
+#[test]
+fn pages_come_back_when_the_server_does() {
+    let seen = play("reconnect", "conference-reconnect", ["chrome", "firefox"]);
+    assert_eq!(seen["lost"], "reconnecting", "{seen}");
+    for page in seen["back"].as_array().expect("pages") {
+        assert_eq!(page, &json!({ "status": "connected", "flows": true }), "{seen}");
+    }
 }

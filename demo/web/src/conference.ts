@@ -11,6 +11,13 @@ import { Signalling } from './signalling';
 /** How the conference is connected. */
 export type Status = 'connecting' | 'connected' | 'reconnecting' | 'ended';
 
+/** Why a conference is over. */
+export type Ending =
+  | { why: 'left' }
+  | { why: 'closed' }
+  | { why: 'unreachable' }
+  | { why: 'refused'; reason: string };
+
 /** Something that somebody else sends, and how it comes. */
 export interface RemoteStream {
   readonly participant: Participant;
@@ -87,6 +94,8 @@ export class Conference extends Emitter<ConferenceEvents> {
   displayName: string;
   /** What the server estimates that can be received; bits per second. */
   availableBitrate: number | undefined;
+  /** Why it is over, once it is. */
+  ending: Ending | undefined;
   #muted = false;
   #status: Status = 'connecting';
   #signalling: Signalling;
@@ -224,8 +233,7 @@ export class Conference extends Emitter<ConferenceEvents> {
 
   /** Leaves the room. */
   leave(): void {
-    this.#signalling.close();
-    this.#end();
+    this.#end({ why: 'left' });
   }
 
   /** Enters again after the end, or after something that cannot be repaired otherwise. */
@@ -250,9 +258,14 @@ export class Conference extends Emitter<ConferenceEvents> {
       this.#setStatus('reconnecting');
       this.#forget();
     });
-    signalling.on('closed', () => {
+    signalling.on('failed', () => {
+      if (this.#status === 'connecting') {
+        this.#setStatus('reconnecting');
+      }
+    });
+    signalling.on('closed', ({ byServer }) => {
       if (current()) {
-        this.#end();
+        this.#end({ why: byServer ? 'closed' : 'unreachable' });
       }
     });
     signalling.on('newPeer', (peer) => this.emit('joined', this.#meet(peer)));
@@ -324,8 +337,7 @@ export class Conference extends Emitter<ConferenceEvents> {
     } catch (error) {
       // A session that was replaced or closed fails at whatever it was about; that is nobody's business.
       if (this.#session === session && !session.closed) {
-        this.emit('error', `The room cannot be entered: ${reason(error)}`);
-        this.leave();
+        this.#end({ why: 'refused', reason: reason(error) });
       }
     }
   }
@@ -484,8 +496,13 @@ export class Conference extends Emitter<ConferenceEvents> {
     this.emit('data', false);
   }
 
-  #end(): void {
+  #end(ending: Ending): void {
+    if (this.ending) {
+      return;
+    }
+    this.ending = ending;
     this.#setStatus('ended');
+    this.#signalling.close();
     this.#forget();
     for (const track of this.tracks.values()) {
       track.stop();

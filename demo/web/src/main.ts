@@ -1,9 +1,8 @@
-import { Conference, type Entrance } from './conference';
+import { Conference, type Ending, type Entrance } from './conference';
 import { Monitor } from './monitor';
 import { parseLink } from './settings';
 import { h, logo } from './ui/dom';
 import { Lobby } from './ui/lobby';
-import { complain } from './ui/notices';
 import { RoomView } from './ui/room';
 import { observe } from './observe';
 
@@ -37,13 +36,11 @@ function enterRoom(entrance: Entrance): void {
   const monitor = new Monitor(conference);
   const view = new RoomView(conference, monitor);
   room = { view, conference, monitor };
-  let entered = false;
   conference.on('status', (status) => {
-    entered ||= status === 'connected';
     if (status === 'ended') {
       monitor.stop();
       room = undefined;
-      goodbye(entered);
+      goodbye(conference.ending ?? { why: 'left' });
     }
   });
   show(view.element);
@@ -51,14 +48,24 @@ function enterRoom(entrance: Entrance): void {
 }
 
 /** What is seen after the end, whoever ended it. */
-function goodbye(entered: boolean): void {
-  if (!entered) {
-    complain('The server cannot be reached.');
-  }
-  const again = h('button', { type: 'button', class: 'primary', click: enterLobby }, entered ? 'Join again' : 'Try again');
-  show(h('main', { class: 'goodbye' }, logo(),
-    h('h1', {}, entered ? 'You have left the room' : 'There is no connection'), again));
+function goodbye(ending: Ending): void {
+  const [title, text] = explain(ending);
+  const again = h('button', { type: 'button', class: 'primary', click: enterLobby }, ending.why === 'left' ? 'Join again' : 'Try again');
+  show(h('main', { class: 'goodbye' }, logo(), h('h1', {}, title), h('p', { class: 'lead', role: 'alert' }, text), again));
   again.focus();
+}
+
+function explain(ending: Ending): [string, string] {
+  switch (ending.why) {
+    case 'left':
+      return ['You have left the room', 'The camera and the microphone are off.'];
+    case 'closed':
+      return ['The conference is over', 'The server has closed the room.'];
+    case 'unreachable':
+      return ['There is no connection', 'The server cannot be reached. Check the network, then try again.'];
+    case 'refused':
+      return ['The room cannot be entered', `The server says: ${ending.reason}`];
+  }
 }
 
 window.sluice = { observe: () => (room ? observe(room.conference, room.monitor) : { status: 'lobby' }) };

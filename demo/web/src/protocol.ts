@@ -32,14 +32,20 @@ export interface ConsumerScore {
   producerScores: number[];
 }
 
-/** A decision of a consumer about its layers. Servers may say more than this, or less. */
+/** A decision of a consumer in the server about what it sends, or several equal ones. */
 export interface Decision {
-  /** Milliseconds ago. */
-  ago?: number;
+  /** Milliseconds of the server's clock, of the first and of the last one. */
+  timestamp: number;
+  until: number;
+  count: number;
+  /** "target", "switch", "keyFrameRequest", "drop" */
+  what: string;
   why: string;
-  target?: Layers | null;
-  current?: Layers | null;
-  preferred?: Layers | null;
+  preferredLayers?: Layers;
+  targetLayers?: Layers;
+  currentLayers?: Layers;
+  /** Whether a request for a key frame went out. */
+  sent?: boolean;
 }
 
 /** One entry of a server's statistics. */
@@ -88,7 +94,7 @@ export interface Requests {
   changeDisplayName: [{ displayName: string }, object];
   getTransportStats: [{ transportId: string }, ServerStats[]];
   getConsumerStats: [{ consumerId: string }, ServerStats[]];
-  getConsumerDecisions: [{ consumerId: string }, { decisions: Decision[] }];
+  getConsumerDecisions: [{ consumerId: string }, Decision[]];
 }
 
 /** What comes with each notification. */

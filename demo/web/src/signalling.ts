@@ -8,8 +8,10 @@ export type SignallingEvents = Notifications & {
   open: undefined;
   /** The connection broke; another one is tried. */
   disconnected: undefined;
+  /** An attempt to connect failed; another one follows. */
+  failed: undefined;
   /** It is over: the server ended it, or cannot be reached. */
-  closed: { wasOpen: boolean };
+  closed: { byServer: boolean };
 };
 
 type PushHandlers = { [Method in keyof Pushes]: (data: Pushes[Method]) => Promise<void> };
@@ -24,13 +26,17 @@ export class Signalling extends Emitter<SignallingEvents> {
   constructor(url: string, handlers: PushHandlers) {
     super();
     this.#peer = new Peer(new WebSocketTransport(url));
-    let wasOpen = false;
+    let open = false;
     this.#peer.on('open', () => {
-      wasOpen = true;
+      open = true;
       this.emit('open', undefined);
     });
-    this.#peer.on('disconnected', () => this.emit('disconnected', undefined));
-    this.#peer.on('close', () => this.emit('closed', { wasOpen }));
+    this.#peer.on('disconnected', () => {
+      open = false;
+      this.emit('disconnected', undefined);
+    });
+    this.#peer.on('failed', () => this.emit('failed', undefined));
+    this.#peer.on('close', () => this.emit('closed', { byServer: open }));
     this.#peer.on('notification', ({ method, data }) => {
       this.emit(method as keyof Notifications, data as Notifications[keyof Notifications]);
     });

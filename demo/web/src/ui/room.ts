@@ -10,7 +10,7 @@ import { Stage } from './stage';
 import { Statistics } from './statistics';
 
 const STATUS: Record<Status, string> = {
-  connecting: 'Connecting …', connected: 'Connected', reconnecting: 'Connection lost. Connecting again …', ended: 'Ended',
+  connecting: 'Connecting …', connected: 'Connected', reconnecting: 'No connection. Trying again …', ended: 'Ended',
 };
 const KEYS: Record<Source, string> = { microphone: 'm', camera: 'v', screen: 's' };
 const NAMES: Record<Source, string> = { microphone: 'Microphone', camera: 'Camera', screen: 'Share screen' };
@@ -132,10 +132,9 @@ export class RoomView {
       icon('settings'), h('span', {}, 'Settings'));
     const leave = h('button', { type: 'button', class: 'tool leave', click: () => this.#conference.leave() },
       icon('leave'), h('span', {}, 'Leave'));
-    return h('footer', { class: 'toolbar', role: 'toolbar', 'aria-label': 'Conference' },
-      h('div', {}, ...this.#own.values()),
-      h('div', {}, this.#openers.chat, this.#openers.statistics, settings),
-      h('div', {}, leave));
+    return h('footer', { class: 'toolbar', 'aria-label': 'Controls' },
+      h('div', {}, ...this.#own.values(), leave),
+      h('div', {}, this.#openers.chat, this.#openers.statistics, settings));
   }
 
   #opener(panel: PanelName, name: IconName, key: string): HTMLButtonElement {

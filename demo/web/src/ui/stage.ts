@@ -119,7 +119,7 @@ export class Stage {
           this.#details(found);
         }
       });
-      tile = new Tile(key, { pin: () => this.#pin(this.#pinned === key ? undefined : key), ...(details ? { details } : {}) });
+      tile = new Tile(key.startsWith('self') ? this.#conference.peerId : key, { pin: () => this.#pin(this.#pinned === key ? undefined : key), ...(details ? { details } : {}) });
       this.#tiles.set(key, tile);
       this.element.append(tile.element);
     }

@@ -1,7 +1,7 @@
 import type { Conference, RemoteStream } from '../conference';
-import type { Decision, Layers } from '../protocol';
+import { sentence } from '../decisions';
+import type { Layers } from '../protocol';
 import type { Source } from '../encodings';
-import { UnsupportedError } from '../signalling';
 import type { StreamFigures } from '../monitor';
 import { formatBitrate, formatLoss, formatSeconds } from '../stats';
 import { h, setText } from './dom';
@@ -26,7 +26,7 @@ export class StreamCard {
   readonly #quality: HTMLSelectElement | undefined;
   readonly #pace: HTMLSelectElement | undefined;
   readonly #pause: HTMLButtonElement;
-  readonly #why = h('details', { class: 'why', hidden: true }, h('summary', {}, 'Why it comes like this'), h('ol'));
+  readonly #why = h('details', { class: 'why', hidden: true }, h('summary', {}, 'What the server decided, and why'), h('ol'));
 
   constructor(conference: Conference, stream: RemoteStream) {
     this.#conference = conference;
@@ -38,7 +38,7 @@ export class StreamCard {
       this.#layers = new Plot({ title: 'Layers', format, least: most, fixed: true, steps: true });
     }
     if (stream.spatialLayers > 1) {
-      this.#quality = this.#choice('Resolution', ['As the window needs', ...names(QUALITIES, stream.spatialLayers)]);
+      this.#quality = this.#choice('Resolution', ['Automatic', ...names(QUALITIES, stream.spatialLayers)]);
     }
     if (stream.temporalLayers > 1) {
       this.#pace = this.#choice('Frame rate', names(PACES, stream.temporalLayers));
@@ -49,9 +49,9 @@ export class StreamCard {
       h('div', { class: 'controls' },
         this.#quality && labelled('Resolution', this.#quality),
         this.#pace && labelled('Frame rate', this.#pace),
-        labelled('Priority', this.#priority()),
+        video && labelled('Priority when bandwidth is short', this.#priority()),
         this.#pause,
-        video && h('button', { type: 'button', click: () => void conference.requestKeyFrame(stream) }, 'Key frame')),
+        video && h('button', { type: 'button', click: () => void conference.requestKeyFrame(stream) }, 'Ask for a key frame')),
       this.#why);
     this.update(undefined);
     void this.#explain();
@@ -114,42 +114,36 @@ export class StreamCard {
     await this.#conference.prefer(this.#stream, quality === 0 && pace === 0 ? null : layers);
   }
 
-  #priority(): HTMLInputElement {
-    const input = h('input', { type: 'range', min: '1', max: '255', value: String(this.#stream.priority), change: () => {
-      void this.#conference.prioritise(this.#stream, input.valueAsNumber);
-    } });
-    return input;
+  #priority(): HTMLElement {
+    const input = h('input', { type: 'range', min: '1', max: '255', value: String(this.#stream.priority) });
+    const value = h('output', {}, input.value);
+    input.addEventListener('input', () => setText(value, input.value));
+    input.addEventListener('change', () => void this.#conference.prioritise(this.#stream, input.valueAsNumber));
+    return h('div', { class: 'range' }, input, value);
   }
 
   /** Shows the decisions of the server about this stream, if it tells them. */
   async #explain(): Promise<void> {
     try {
-      const { decisions } = await this.#conference.request('getConsumerDecisions', { consumerId: this.#stream.consumer.id });
-      const list = this.#why.querySelector('ol');
-      list?.replaceChildren(...[...decisions].reverse().map((decision) => h('li', {}, describe(decision))));
-      this.#why.hidden = decisions.length === 0;
-    } catch (error) {
-      if (!(error instanceof UnsupportedError)) {
-        this.#why.hidden = true;
-      }
+      const decisions = await this.#conference.request('getConsumerDecisions', { consumerId: this.#stream.consumer.id });
+      const since = decisions[0]?.timestamp ?? 0;
+      const items = decisions.map((decision) => {
+        const { at, text } = sentence(decision, since);
+        return h('li', {}, h('time', {}, at), h('span', {}, text));
+      });
+      this.#why.querySelector('ol')?.replaceChildren(...items.reverse());
+      this.#why.hidden = items.length === 0;
+    } catch {
+      // The server does not tell, or the stream has ended.
+      this.#why.hidden = true;
     }
   }
 }
 
 function labelled(text: string, control: HTMLElement): HTMLElement {
-  return h('label', {}, h('span', {}, text), control);
+  return h('label', { class: control.matches('.range') ? 'wide' : undefined }, h('span', {}, text), control);
 }
 
 function names(all: string[], count: number): string[] {
   return Array.from({ length: count }, (_, index) => all[index] ?? `${index + 1}`);
-}
-
-/** A decision in words. */
-export function describe({ why, ago, target, current }: Decision): string {
-  const layers = (layers: Layers | null | undefined) =>
-    layers ? `layer ${layers.spatialLayer + 1}/${layers.temporalLayer + 1}` : 'nothing';
-  const words = why.replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase();
-  const change = target === undefined ? '' : `: ${layers(target)}${current === undefined ? '' : `, now ${layers(current)}`}`;
-  const when = ago === undefined ? '' : ` (${Math.round(ago / 1000)} s ago)`;
-  return `${words}${change}${when}`;
 }
