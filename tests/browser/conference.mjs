@@ -1,6 +1,6 @@
 // People meet on the page of the demo server. Takes a scenario as JSON, prints what was seen as JSON.
 //
-// { play: 'meet' | 'use' | 'reconnect', name, url, screenshots: folder, pages: [{browser, name}], server }
+// { play: 'meet' | 'use' | 'choose' | 'chat' | 'reconnect', name, url, screenshots: folder, pages: [{browser, name}], server }
 //
 // `server`, for 'reconnect': { pid, program, args }, which is killed and started again.
 
@@ -196,6 +196,78 @@ async function use() {
   return seen;
 }
 
+/** The second page asks for other qualities of what the first one sends, and for the reasons of what comes. */
+async function choose() {
+  const pages = await enterAll();
+  const watcher = pages[1];
+  const camera = (observed) => streams(observed).find(({ source }) => source === 'camera') ?? {};
+  const watch = (pleases) => until(watcher, (observed) => pleases(camera(observed)));
+  const summary = async (pleases) => {
+    const { height, current, priority, paused } = camera(await watch(pleases));
+    return { height, current, priority, paused };
+  };
+  await watch(({ framesDecoded }) => framesDecoded > 10);
+  await watcher.bringToFront();
+  await watcher.locator('.tile:nth-child(2) [aria-label^="Quality"]').click();
+  const card = `.stream[data-consumer="${camera(await watch(() => true)).consumerId}"]`;
+  const seen = { focused: await watcher.evaluate(() => document.activeElement.textContent) };
+  const select = (label, index) => watcher.select(`${card} select[aria-label="${label}"]`, String(index));
+  await select('Resolution', 3);
+  seen.low = await summary(({ height }) => height === 180);
+  await select('Resolution', 1);
+  seen.high = await summary(({ height }) => height === 720);
+  await select('Frame rate', 2);
+  seen.slow = await summary(({ current }) => current?.temporalLayer === 0);
+  await watcher.focus(`${card} input[type=range]`);
+  await watcher.keyboard.press('End');
+  seen.first = await summary(({ priority }) => priority === 255);
+  await watcher.locator(`${card} .why summary`).click();
+  await watcher.waitForFunction((card) => document.querySelectorAll(`${card} .why li`).length > 3, {}, card);
+  seen.why = await watcher.evaluate((card) => [...document.querySelectorAll(`${card} .why li`)].map((item) => item.textContent), card);
+  seen.photo = await photograph(watcher, `${scenario.name}-why`);
+  const stop = `${card} .controls button`;
+  await watcher.locator(stop).click();
+  seen.stopped = await summary(({ paused }) => paused);
+  await sleep(2000);
+  const { framesDecoded } = camera(await watch(() => true));
+  await watcher.locator(stop).click();
+  seen.again = await summary((now) => now.framesDecoded > framesDecoded + 10);
+  seen.framesAgain = camera(await watch(() => true)).framesDecoded - framesDecoded;
+  const speaker = await until(watcher, (observed) => observed.speaker !== null);
+  seen.speakerKnown = [speaker.peerId, ...speaker.participants.map(({ id }) => id)].includes(speaker.speaker);
+  return seen;
+}
+
+/** Both say something to each other, and one to the bot. */
+async function chat() {
+  const pages = await enterAll();
+  const say = async (page, text) => {
+    await page.locator('.chat input').fill(text);
+    await page.locator('.chat button').click();
+  };
+  for (const page of pages) {
+    // To all and to the bot; from the other one and from the bot. What is said before is not kept.
+    await until(page, ({ openChannels }) => openChannels?.to === 2 && openChannels.from === 2);
+    await press(page, 'C');
+  }
+  for (const [index, page] of pages.entries()) {
+    await page.bringToFront();
+    await say(page, `Hello from ${index} ☃`);
+  }
+  await say(pages[1], '@bot how are you?');
+  const heard = [];
+  for (const page of pages) {
+    await page.waitForFunction(() => document.querySelectorAll('.messages li').length >= 3, { timeout: 60_000 });
+    const messages = await page.evaluate(() => {
+      const text = (item, part) => item.querySelector(part).firstChild.textContent;
+      return [...document.querySelectorAll('.messages li')].map((item) => `${text(item, '.who')}: ${text(item, '.text')}`);
+    });
+    heard.push(messages);
+  }
+  await pages[0].bringToFront();
+  return { heard, photo: await photograph(pages[0], `${scenario.name}-messages`) };
+}
+
 /** The server is killed and started again: everybody is back without doing anything. */
 async function reconnect() {
   const { pid, program, args } = scenario.server;
@@ -219,7 +291,7 @@ async function reconnect() {
 
 try {
   mkdirSync(scenario.screenshots, { recursive: true });
-  console.log(JSON.stringify(await { meet, use, reconnect }[scenario.play]()));
+  console.log(JSON.stringify(await { meet, use, choose, chat, reconnect }[scenario.play]()));
 } finally {
   await close();
 }

@@ -168,6 +168,50 @@ fn what_a_user_switches_is_seen_by_the_others() {
 }
 
 #[test]
+fn a_user_chooses_what_comes_and_learns_why() {
+    let seen = play("choose", "conference-choose", ["chrome", "chrome"]);
+    let focused = format!("{} · camera", NAMES[0]);
+    assert_eq!(seen["focused"], focused.as_str(), "{seen}");
+    assert_eq!(seen["low"]["height"], 180, "{seen}");
+    assert_eq!(seen["high"]["height"], 720, "{seen}");
+    assert_eq!(seen["slow"]["current"]["temporalLayer"], 0, "{seen}");
+    assert_eq!(seen["first"]["priority"], 255, "{seen}");
+    let reasons = seen["why"].as_array().expect("reasons");
+    let asked = |reason: &Value| reason.as_str().is_some_and(|text| text.ends_with("you asked for it"));
+    assert!(reasons.iter().any(asked), "{seen}");
+    assert_eq!(seen["stopped"]["paused"], true, "{seen}");
+    assert_eq!(seen["again"]["paused"], false, "{seen}");
+    assert!(seen["framesAgain"].as_i64() > Some(10), "{seen}");
+    assert_eq!(seen["speakerKnown"], true, "{seen}");
+    assert!(seen["photo"]["colours"].as_i64() > Some(50), "{seen}");
+}
+
+#[test]
+fn people_write_to_each_other_and_to_the_bot() {
+    let seen = play("chat", "conference-chat", ["chrome", "firefox"]);
+    for (index, heard) in seen["heard"].as_array().expect("pages").iter().enumerate() {
+        let mut heard: Vec<&str> = heard
+            .as_array()
+            .expect("messages")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        heard.sort_unstable();
+        let name = |speaker: usize| if speaker == index { "You" } else { NAMES[speaker] };
+        let mut said = vec![
+            format!("{}: Hello from 0 ☃", name(0)),
+            format!("{}: Hello from 1 ☃", name(1)),
+            format!("Bot: {} said me: \"how are you?\"", NAMES[1]),
+        ];
+        if index == 1 {
+            said.push("You: @bot how are you?".to_owned());
+        }
+        said.sort_unstable();
+        assert_eq!(heard, said, "{seen}");
+    }
+}
+
+#[test]
 fn pages_come_back_when_the_server_does() {
     let seen = play("reconnect", "conference-reconnect", ["chrome", "firefox"]);
     assert_eq!(seen["lost"], "reconnecting", "{seen}");

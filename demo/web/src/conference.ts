@@ -94,6 +94,8 @@ export class Conference extends Emitter<ConferenceEvents> {
   displayName: string;
   /** What the server estimates that can be received; bits per second. */
   availableBitrate: number | undefined;
+  /** Who speaks: an id, which may be the own one. */
+  speaker: string | null = null;
   /** Why it is over, once it is. */
   ending: Ending | undefined;
   #muted = false;
@@ -277,7 +279,7 @@ export class Conference extends Emitter<ConferenceEvents> {
         this.emit('changed', participant);
       }
     });
-    signalling.on('activeSpeaker', ({ peerId }) => this.emit('speaker', peerId));
+    signalling.on('activeSpeaker', ({ peerId }) => this.#setSpeaker(peerId));
     signalling.on('downlinkBwe', ({ availableBitrate }) => {
       this.availableBitrate = availableBitrate;
     });
@@ -492,7 +494,7 @@ export class Conference extends Emitter<ConferenceEvents> {
         this.emit('left', participant);
       }
     }
-    this.emit('speaker', null);
+    this.#setSpeaker(null);
     this.emit('data', false);
   }
 
@@ -508,6 +510,11 @@ export class Conference extends Emitter<ConferenceEvents> {
       track.stop();
     }
     this.tracks.clear();
+  }
+
+  #setSpeaker(peerId: string | null): void {
+    this.speaker = peerId;
+    this.emit('speaker', peerId);
   }
 
   #setStatus(status: Status): void {

@@ -23,7 +23,8 @@ export function observe(conference: Conference, monitor: Monitor) {
   return {
     status: conference.status,
     peerId: conference.peerId,
-    hasData: conference.hasData,
+    openChannels: conference.session?.openChannels ?? { to: 0, from: 0 },
+    speaker: conference.speaker,
     participants,
     sending: monitor.sending.last,
     receiving: monitor.receiving.last,

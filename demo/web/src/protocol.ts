@@ -94,7 +94,8 @@ export interface Requests {
   changeDisplayName: [{ displayName: string }, object];
   getTransportStats: [{ transportId: string }, ServerStats[]];
   getConsumerStats: [{ consumerId: string }, ServerStats[]];
-  getConsumerDecisions: [{ consumerId: string }, Decision[]];
+  /** What the server knows of a consumer; of which the decisions matter here. */
+  getConsumerDump: [{ consumerId: string }, { decisions?: Decision[] }];
 }
 
 /** What comes with each notification. */

@@ -26,6 +26,7 @@ export class Session extends Emitter<SessionEvents> {
   readonly #device = new Device();
   readonly #producers = new Map<Source, types.Producer>();
   readonly #channels = new Map<string, types.DataProducer>();
+  readonly #heard = new Set<types.DataConsumer>();
   #sending: types.Transport | undefined;
   #receiving: types.Transport | undefined;
   #hasSctp = false;
@@ -45,6 +46,12 @@ export class Session extends Emitter<SessionEvents> {
   /** Whether the server carries data channels; known once it is open. */
   get hasData(): boolean {
     return this.#hasSctp;
+  }
+
+  /** How many data channels are open, to the server and from it. */
+  get openChannels(): { to: number; from: number } {
+    const open = ({ readyState }: { readyState: RTCDataChannelState }) => readyState === 'open';
+    return { to: [...this.#channels.values()].filter(open).length, from: [...this.#heard].filter(open).length };
   }
 
   get sendTransport(): types.Transport | undefined {
@@ -148,6 +155,8 @@ export class Session extends Emitter<SessionEvents> {
     }
     const { id, dataProducerId, sctpStreamParameters, label, protocol } = options;
     const consumer = await transport.consumeData({ id, dataProducerId, sctpStreamParameters, label, protocol });
+    this.#heard.add(consumer);
+    consumer.on('close', () => this.#heard.delete(consumer));
     consumer.on('message', (message: unknown) => {
       if (typeof message === 'string') {
         this.emit('text', { peerId, text: message });

@@ -30,6 +30,11 @@ export function complain(text: string): void {
   show('error', text);
 }
 
+/** Takes away what only said that something happened. */
+export function clearNotices(): void {
+  place('notices').querySelectorAll('.info').forEach((notice) => notice.remove());
+}
+
 /** Says that something happened. */
 export function inform(text: string): void {
   show('info', text);

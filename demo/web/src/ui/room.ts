@@ -4,7 +4,7 @@ import type { Monitor } from '../monitor';
 import type { Source } from '../encodings';
 import { Chat } from './chat';
 import { h, icon, type IconName, logo, setAttribute, setText } from './dom';
-import { complain, inform } from './notices';
+import { clearNotices, complain, inform } from './notices';
 import { Preferences } from './preferences';
 import { Stage } from './stage';
 import { Statistics } from './statistics';
@@ -180,6 +180,7 @@ export class RoomView {
     }
     if (panel === 'chat') {
       this.#countUnread(0);
+      clearNotices();
       this.#chat.focus();
     }
   }

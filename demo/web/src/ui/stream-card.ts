@@ -125,7 +125,8 @@ export class StreamCard {
   /** Shows the decisions of the server about this stream, if it tells them. */
   async #explain(): Promise<void> {
     try {
-      const decisions = await this.#conference.request('getConsumerDecisions', { consumerId: this.#stream.consumer.id });
+      const consumerId = this.#stream.consumer.id;
+      const { decisions = [] } = await this.#conference.request('getConsumerDump', { consumerId });
       const since = decisions[0]?.timestamp ?? 0;
       const items = decisions.map((decision) => {
         const { at, text } = sentence(decision, since);
