@@ -36,3 +36,9 @@ fn media_and_data_go_from_one_worker_to_another() {
     assert!(output.contains("bytes came through the pipe"), "{output}");
     assert!(output.contains("\"message "), "{output}");
 }
+
+#[test]
+fn a_sender_hears_its_own_packets() {
+    let output = run("echo");
+    assert!(output.starts_with("50 packets came back"), "{output}");
+}
