@@ -56,8 +56,13 @@ impl Replay<'_> {
                 session.update(|state| state.keys.insert(name.clone(), keys));
             }
         };
-        let peer = DtlsPeer::start(role, send, connected)?;
-        self.session.update(|state| state.dtls.insert(at, peer));
+        // In one: an answer that comes while the peer is not known yet would be taken for one to the script.
+        let former = self.session.update(|state| {
+            let peer = DtlsPeer::start(role, send, connected)?;
+            anyhow::Ok(state.dtls.insert(at, peer))
+        })?;
+        // Not under the lock, for which its thread may wait.
+        drop(former);
         Ok(())
     }
 
