@@ -2,6 +2,7 @@
 //
 // Media: { name, screenshots, senders: [{browser, options}], receivers: [{browser, options}], seconds, restartIce, webRtcServer }
 // Layers: { name, layers: [spatial layers, asked for in turn], heights: [that of each], bitrate: that the sender reaches, sender, receiver: {browser, options} }
+// Loss: { name, loss: true, sender, receiver: {browser, options}, seconds, webRtcServer: true, relayPort }
 // Data: { name, data: [browser, browser], channels: [options of data producers], sizes: [bytes] }
 
 import { mkdirSync } from 'node:fs';
@@ -75,6 +76,25 @@ async function climb(server) {
   return { steps, sender: await until(sender, risen) };
 }
 
+/** One page sends over a bad network; returns how many frames it sent, how many another one saw, and the longest pause. */
+async function lose(server) {
+  const sender = await page(server.url, scenario.sender.browser, 'sender');
+  const ids = await sender.evaluate((options) => window.sluice.send(options), scenario.sender.options);
+  const receiver = await page(server.url, scenario.receiver.browser, 'receiver');
+  await receiver.evaluate((options, ids) => window.sluice.receive(options, ids), scenario.receiver.options, ids);
+  await until(receiver, ({ framesDecoded }) => framesDecoded > 30);
+  await receiver.evaluate(() => window.sluice.watch());
+  const figures = async () => [
+    (await sender.evaluate(() => window.sluice.observe())).framesSent,
+    (await receiver.evaluate(() => window.sluice.observe())).framesDecoded,
+  ];
+  const before = await figures();
+  await sleep(scenario.seconds * 1000);
+  const after = await figures();
+  const longestFreeze = await receiver.evaluate(() => window.sluice.longestFreeze());
+  return { framesSent: after[0] - before[0], framesDecoded: after[1] - before[1], longestFreeze };
+}
+
 /** Two pages send to each other; returns what each sent and what the other one received. */
 async function talk(server) {
   const pages = [];
@@ -108,10 +128,10 @@ async function talk(server) {
   return { sent, received };
 }
 
-const server = await start({ webRtcServer: scenario.webRtcServer });
+const server = await start(scenario);
 let workerLives = false;
 try {
-  const seen = await (scenario.data ? talk : scenario.layers ? climb : main)(server);
+  const seen = await (scenario.data ? talk : scenario.layers ? climb : scenario.loss ? lose : main)(server);
   workerLives = server.close();
   console.log(JSON.stringify({ ...seen, workerLives }));
 } finally {

@@ -4,15 +4,40 @@
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import mediasoup from 'mediasoup';
+import supported from 'mediasoup/node/lib/supportedRtpCapabilities.js';
+
+// The worker knows AV1, which this library is too old to know of.
+const { supportedRtpCapabilities } = supported;
+supportedRtpCapabilities.codecs.push({
+  ...supportedRtpCapabilities.codecs.find(({ mimeType }) => mimeType === 'video/VP9'),
+  mimeType: 'video/AV1',
+});
+supportedRtpCapabilities.headerExtensions.push({
+  kind: 'video',
+  uri: 'https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension',
+  preferredId: 8,
+  preferredEncrypt: false,
+  direction: 'sendrecv',
+});
 
 const MEDIA_CODECS = [
   { kind: 'audio', mimeType: 'audio/opus', clockRate: 48000, channels: 2 },
   { kind: 'video', mimeType: 'video/VP8', clockRate: 90000 },
   { kind: 'video', mimeType: 'video/VP9', clockRate: 90000, parameters: { 'profile-id': 0 } },
+  {
+    kind: 'video',
+    mimeType: 'video/H264',
+    clockRate: 90000,
+    parameters: { 'packetization-mode': 1, 'profile-level-id': '42e01f', 'level-asymmetry-allowed': 1 },
+  },
+  { kind: 'video', mimeType: 'video/AV1', clockRate: 90000 },
 ];
 
-/** Starts a worker and a server; `webRtcServer`: all transports share one port. */
-export async function start({ webRtcServer = false } = {}) {
+/**
+ * Starts a worker and a server. `webRtcServer`: all transports share one port; `relayPort`: pages are told of this UDP
+ * port instead, behind which a relay is.
+ */
+export async function start({ webRtcServer = false, relayPort } = {}) {
   const worker = await mediasoup.createWorker({ logLevel: 'warn', rtcMinPort: 40000, rtcMaxPort: 49999 });
   let died = false;
   worker.on('died', () => {
@@ -43,7 +68,12 @@ export async function start({ webRtcServer = false } = {}) {
         sctpSendBufferSize: 4 * 1024 * 1024,
       });
       transports.set(transport.id, transport);
-      const { id, iceParameters, iceCandidates, dtlsParameters, sctpParameters } = transport;
+      const { id, iceParameters, dtlsParameters, sctpParameters } = transport;
+      const iceCandidates = relayPort
+        ? transport.iceCandidates
+            .filter(({ protocol }) => protocol === 'udp')
+            .map((candidate) => ({ ...candidate, port: relayPort }))
+        : transport.iceCandidates;
       return { id, iceParameters, iceCandidates, dtlsParameters, sctpParameters };
     },
     async connect({ transportId, dtlsParameters }) {

@@ -72,6 +72,7 @@ fn codecs() -> Vec<RtpCodecCapability> {
     codecs.extend(
         ["H264", "H264-SVC", "H265"].map(|subtype| video(subtype).with_parameter("level-asymmetry-allowed", 1)),
     );
+    codecs.push(video("AV1"));
     codecs
 }
 
@@ -81,6 +82,8 @@ fn header_extensions() -> Vec<RtpHeaderExtension> {
     const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
     const ABS_SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
     const ABS_CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+    const DEPENDENCY_DESCRIPTOR: &str =
+        "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
     const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
     [
@@ -105,6 +108,8 @@ fn header_extensions() -> Vec<RtpHeaderExtension> {
             SendRecv,
         ),
         (7, Video, "urn:ietf:params:rtp-hdrext:framemarking", SendRecv),
+        // Without it nobody can tell the layers of AV1 apart.
+        (8, Video, DEPENDENCY_DESCRIPTOR, SendRecv),
         (10, Audio, "urn:ietf:params:rtp-hdrext:ssrc-audio-level", SendRecv),
         (11, Video, "urn:3gpp:video-orientation", SendRecv),
         (12, Video, "urn:ietf:params:rtp-hdrext:toffset", SendRecv),

@@ -104,7 +104,7 @@ fn feedback(codec: &RtpCodecParameters) -> Vec<String> {
 fn supported_capabilities_are_normal() {
     let supported = supported_rtp_capabilities();
     assert_eq!(normalize_capabilities(&supported).unwrap(), supported);
-    assert_eq!((supported.codecs.len(), supported.header_extensions.len()), (26, 15));
+    assert_eq!((supported.codecs.len(), supported.header_extensions.len()), (27, 16));
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn consumable_parameters_of_video_and_audio() {
     assert_eq!(codecs.collect::<Vec<_>>(), [("video/H264", 101), ("video/rtx", 102)]);
     assert_eq!(video.codecs[0].integer_parameter("foo"), Some(1234));
     assert_eq!(video.codecs[1].integer_parameter("apt"), Some(101));
-    assert_eq!(extension_ids(&video), [1, 4, 5, 6, 7, 11, 12, 13]);
+    assert_eq!(extension_ids(&video), [1, 4, 5, 6, 7, 8, 11, 12, 13]);
     let encodings = video
         .encodings
         .iter()
@@ -477,7 +477,7 @@ fn pipes_carry_everything_but_congestion_control() {
         [101]
     );
     assert_eq!(feedback(&plain.codecs[0]), ["nack pli", "ccm fir"]);
-    assert_eq!(extension_ids(&plain), [6, 7, 11, 12, 13]);
+    assert_eq!(extension_ids(&plain), [6, 7, 8, 11, 12, 13]);
     assert_eq!(
         plain.encodings.iter().map(|e| (e.ssrc, e.rtx)).collect::<Vec<_>>(),
         [(Some(500), None), (Some(501), None)]

@@ -20,6 +20,7 @@ let device;
 let transport;
 const dataProducers = [];
 const messages = {};
+let longestFreeze = 0;
 let lastSent = { at: 0, bytes: 0, bitrate: 0 };
 const consumers = [];
 const producers = [];
@@ -60,22 +61,21 @@ async function capture({ width = 640, height = 480 }) {
   return stream.getTracks();
 }
 
-/** How a camera is sent: in one quality, or in three spatial layers of this codec. */
-function qualities(layers) {
-  if (layers === 'VP8') {
-    return {
-      encodings: [
-        { scaleResolutionDownBy: 4, maxBitrate: 150_000 },
-        { scaleResolutionDownBy: 2, maxBitrate: 500_000 },
-        { scaleResolutionDownBy: 1, maxBitrate: 1_500_000 },
-      ],
-    };
+/** How a camera is sent: in one quality, in three streams of a codec, or in the layers of one (`mode`). */
+function qualities({ codec: name, mode }) {
+  const codec = name && device.rtpCapabilities.codecs.find((codec) => codec.mimeType.toLowerCase() === `video/${name}`);
+  if (name && !codec) {
+    throw new Error(`this browser does not send ${name}`);
   }
-  if (layers === 'VP9') {
-    const codec = device.rtpCapabilities.codecs.find(({ mimeType }) => mimeType.toLowerCase() === 'video/vp9');
-    return { codec, encodings: [{ scalabilityMode: 'L3T3_KEY', maxBitrate: 2_000_000 }] };
+  if (mode === 'simulcast') {
+    const encodings = [
+      { scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+      { scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+      { scaleResolutionDownBy: 1, maxBitrate: 1_500_000 },
+    ];
+    return { codec, encodings };
   }
-  return {};
+  return mode ? { codec, encodings: [{ scalabilityMode: mode, maxBitrate: 2_000_000 }] } : { codec };
 }
 
 window.sluice = {
@@ -84,7 +84,7 @@ window.sluice = {
     document.getElementById('role').textContent = `sending (${navigator.userAgent})`;
     await open('send', options);
     for (const track of await capture(options)) {
-      const more = track.kind === 'video' ? qualities(options.layers) : {};
+      const more = track.kind === 'video' ? qualities(options) : {};
       producers.push(await transport.produce({ track, stopTracks: false, ...more }));
       if (track.kind === 'video') {
         document.getElementById('video').srcObject = new MediaStream([track]);
@@ -112,6 +112,26 @@ window.sluice = {
     // Energy is measured when audio is played.
     video.muted = false;
     await video.play();
+  },
+
+  /** Looks at each frame from now on. */
+  watch() {
+    const video = document.getElementById('video');
+    let last;
+    const next = (_, { rtpTimestamp }) => {
+      if (last !== undefined) {
+        // The clock of video ticks 90 times a millisecond.
+        longestFreeze = Math.max(longestFreeze, ((rtpTimestamp - last) >>> 0) / 90);
+      }
+      last = rtpTimestamp;
+      video.requestVideoFrameCallback(next);
+    };
+    video.requestVideoFrameCallback(next);
+  },
+
+  /** Longest time between two frames that were seen since then, in milliseconds by their timestamps. */
+  longestFreeze() {
+    return longestFreeze;
   },
 
   /** Asks for this spatial layer of the video. */
@@ -185,17 +205,20 @@ window.sluice = {
       audioPackets: 0,
       protocol: '',
       bytesSent: 0,
+      framesSent: 0,
       height: 0,
+      codec: '',
       availableOutgoingBitrate: 0,
       sendingBitrate: 0,
     };
     const reports = transport ? [...(await transport.getStats()).values()] : [];
     let sentAt = 0;
-    const candidates = new Map(reports.map((report) => [report.id, report]));
+    const byId = new Map(reports.map((report) => [report.id, report]));
     for (const report of reports) {
       if (report.type === 'inbound-rtp' && report.kind === 'video') {
         figures.framesDecoded += report.framesDecoded ?? 0;
         figures.height = report.frameHeight ?? 0;
+        figures.codec = byId.get(report.codecId)?.mimeType ?? '';
       }
       if (report.type === 'inbound-rtp' && report.kind === 'audio') {
         figures.audioEnergy += report.totalAudioEnergy ?? 0;
@@ -203,12 +226,13 @@ window.sluice = {
       }
       if (report.type === 'outbound-rtp') {
         figures.bytesSent += report.bytesSent ?? 0;
+        figures.framesSent += report.framesSent ?? 0;
         sentAt = report.timestamp;
       }
       if (report.type === 'candidate-pair' && (report.nominated || report.selected) && report.state === 'succeeded') {
         const available = report.availableOutgoingBitrate ?? 0;
         figures.availableOutgoingBitrate = Math.max(figures.availableOutgoingBitrate, available);
-        figures.protocol = candidates.get(report.remoteCandidateId)?.protocol ?? '';
+        figures.protocol = byId.get(report.remoteCandidateId)?.protocol ?? '';
       }
     }
     // Since the last time when this was at least two seconds ago.

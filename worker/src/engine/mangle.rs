@@ -16,14 +16,19 @@ use crate::rtp::retransmission::PacketStore;
 /// Bytes of MID that every forwarded packet has room for.
 pub const MID_LENGTH: usize = 8;
 
-/// The longest header we write: 12 bytes, 15 CSRCs, and an extension block with all that we copy.
-const MAX_HEADER: usize = 192;
+/// The longest header we write: 12 bytes, 15 CSRCs, and an extension block with all that we copy. The structure in a
+/// dependency descriptor takes some 100 bytes.
+const MAX_HEADER: usize = 252;
 
 /// Extensions that are copied from sender to receivers, in the order in which they are written.
 const COPIED_AUDIO: [(HeaderExtensionKind, u8); 1] = [(HeaderExtensionKind::AudioLevel, extensions::AUDIO_LEVEL)];
-const COPIED_VIDEO: [(HeaderExtensionKind, u8); 5] = [
+const COPIED_VIDEO: [(HeaderExtensionKind, u8); 6] = [
     (HeaderExtensionKind::FrameMarking07, extensions::FRAME_MARKING_07),
     (HeaderExtensionKind::FrameMarking, extensions::FRAME_MARKING),
+    (
+        HeaderExtensionKind::DependencyDescriptor,
+        extensions::DEPENDENCY_DESCRIPTOR,
+    ),
     (HeaderExtensionKind::VideoOrientation, extensions::VIDEO_ORIENTATION),
     (HeaderExtensionKind::TransmissionOffset, extensions::TOFFSET),
     (HeaderExtensionKind::AbsCaptureTime, extensions::ABS_CAPTURE_TIME),
@@ -34,7 +39,7 @@ const COPIED_VIDEO: [(HeaderExtensionKind, u8); 5] = [
 pub struct HeaderMangler {
     kind: MediaKind,
     /// (id of the sender, canonical id).
-    copied: SmallVec<[(u8, u8); 5]>,
+    copied: SmallVec<[(u8, u8); 6]>,
     video_orientation: Option<u8>,
     dependency_descriptor: Option<u8>,
 }
@@ -212,23 +217,29 @@ impl HeaderMangler {
         out.put(&header.ssrc.to_be_bytes()); // as received: tells the stream of a packet that is kept
         let csrcs = usize::from(header.csrc_count) * 4;
         out.put(packet.get(12..12 + csrcs).unwrap_or_default());
+        let copied = || {
+            let elements = self.copied.iter();
+            elements.filter_map(|(received, canonical)| Some((*canonical, header.extension(packet, *received)?)))
+        };
+        // Only for what does not fit the shorter form: the structure of dependencies that comes with a key frame.
+        let elements = if copied().any(|(_, value)| value.len() > 16) {
+            Elements::TwoByte
+        } else {
+            Elements::OneByte
+        };
         let block = out.length;
-        out.put(&[0xbe, 0xde, 0, 0]);
+        out.put(&elements.profile());
+        out.put(&[0, 0]);
         let mid_offset = out.length;
-        out.put(&[0; 1 + MID_LENGTH]);
+        elements.put(&mut out, extensions::MID, &[0; MID_LENGTH]);
         if self.kind == MediaKind::Video {
-            let time = extensions::abs_send_time(now).to_be_bytes();
-            out.put(&[extensions::ABS_SEND_TIME << 4 | 2]);
-            out.put(time.get(1..4).unwrap_or_default());
-            out.put(&[extensions::TRANSPORT_WIDE_CC << 4 | 1, 0, 0]);
+            let [_, time @ ..] = extensions::abs_send_time(now).to_be_bytes();
+            elements.put(&mut out, extensions::ABS_SEND_TIME, &time);
+            elements.put(&mut out, extensions::TRANSPORT_WIDE_CC, &[0, 0]);
         }
-        for (received, canonical) in &self.copied {
-            let Some(value) = header.extension(packet, *received) else {
-                continue;
-            };
-            if (1..=16).contains(&value.len()) {
-                out.put(&[canonical << 4 | (value.len() as u8 - 1)]);
-                out.put(value);
+        for (canonical, value) in copied() {
+            if !value.is_empty() {
+                elements.put(&mut out, canonical, value);
             }
         }
         while !(out.length - block).is_multiple_of(4) {
@@ -265,6 +276,14 @@ impl ForwardedPacket {
     /// Bytes of the header as every consumer sends it.
     pub fn header_length(&self) -> usize {
         self.header_length
+    }
+
+    /// The form of its extensions.
+    fn elements(&self) -> Elements {
+        match self.header.get(self.mid_offset - 4) {
+            Some(0x10) => Elements::TwoByte,
+            _ => Elements::OneByte,
+        }
     }
 
     /// Whether it has the extensions that only video has.
@@ -313,18 +332,23 @@ impl ForwardedPacket {
         patch(2, &sequence_number.to_be_bytes());
         patch(4, &rewrite.timestamp.to_be_bytes());
         patch(8, &ssrc.to_be_bytes());
-        patch(self.mid_offset, &rewrite.mid);
+        let elements = self.elements();
+        let [mid_header, mid @ ..] = &rewrite.mid;
+        if elements == Elements::TwoByte {
+            patch(self.mid_offset, &[extensions::MID, 1 + (mid_header & 0x0f)]);
+        } else {
+            patch(self.mid_offset, &[*mid_header]);
+        }
+        patch(self.mid_offset + elements.header(), mid);
         if self.is_video {
-            patch(
-                self.mid_offset + WIDE_OFFSET,
-                &rewrite.wide_sequence_number.to_be_bytes(),
-            );
+            let offset = self.mid_offset + elements.wide_offset();
+            patch(offset, &rewrite.wide_sequence_number.to_be_bytes());
         }
         let mut length = self.payload_length;
         if let Form::Rtx { abs_send_time, .. } = rewrite.form {
             if self.is_video {
                 let [_, time @ ..] = abs_send_time.to_be_bytes();
-                patch(self.mid_offset + TIME_OFFSET, &time);
+                patch(self.mid_offset + elements.time_offset(), &time);
             }
             // Without padding.
             let first = self.header.first().copied().unwrap_or_default();
@@ -385,9 +409,51 @@ impl ForwardedPacket {
     }
 }
 
-/// Where the values of abs-send-time and transport-wide-cc are from the MID on, in video.
-const TIME_OFFSET: usize = 1 + MID_LENGTH + 1;
-const WIDE_OFFSET: usize = TIME_OFFSET + 3 + 1;
+/// The two forms of header extensions (RFC 8285 4.2 and 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Elements {
+    OneByte,
+    TwoByte,
+}
+
+impl Elements {
+    fn profile(self) -> [u8; 2] {
+        match self {
+            Self::OneByte => [0xbe, 0xde],
+            Self::TwoByte => [0x10, 0x00],
+        }
+    }
+
+    /// Bytes before each value.
+    const fn header(self) -> usize {
+        match self {
+            Self::OneByte => 1,
+            Self::TwoByte => 2,
+        }
+    }
+
+    /// Where the value of abs-send-time is from the MID on, in video.
+    const fn time_offset(self) -> usize {
+        self.header() + MID_LENGTH + self.header()
+    }
+
+    /// Where that of transport-wide-cc is.
+    const fn wide_offset(self) -> usize {
+        self.time_offset() + 3 + self.header()
+    }
+
+    /// Writes an element, if there is room for it and for the filler behind.
+    fn put(self, out: &mut Writer, id: u8, value: &[u8]) {
+        if out.length + self.header() + value.len() + 3 > MAX_HEADER {
+            return;
+        }
+        match self {
+            Self::OneByte => out.put(&[id << 4 | (value.len() as u8).wrapping_sub(1) & 0x0f]),
+            Self::TwoByte => out.put(&[id, value.len() as u8]),
+        }
+        out.put(value);
+    }
+}
 
 /// What has to be known of a header besides its bytes to write it again.
 #[derive(Debug, Clone, Copy)]
@@ -469,5 +535,96 @@ mod tests {
                          d701020304050607080090f0800102013f464d545b626970777e858c939aa1a8afb6bdc4cbd2d9e0";
         assert_eq!(hex::encode(&out), forwarded);
         assert_eq!(out.len(), packet.size());
+    }
+
+    /// A packet of AV1 whose dependency descriptor has `length` bytes, with a MID, and as RTX too.
+    fn forward_descriptor(length: usize, csrcs: u8) -> (ForwardedPacket, Vec<u8>, Vec<u8>) {
+        use channel_proto::rtp_parameters::RtpHeaderExtensionParameters;
+        let parameters = RtpParameters {
+            header_extensions: vec![RtpHeaderExtensionParameters {
+                id: 13,
+                uri: HeaderExtensionKind::DependencyDescriptor.uri().to_owned(),
+                encrypt: false,
+                parameters: Default::default(),
+            }],
+            ..RtpParameters::default()
+        };
+        let mut sent = vec![0x90 | csrcs, 45, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2];
+        sent.extend((0..4 * csrcs).map(|byte| 0x30 + byte));
+        let mut block = vec![13, length as u8];
+        block.extend((0..length).map(|byte| byte as u8));
+        block.resize(block.len().next_multiple_of(4), 0);
+        sent.extend([0x10, 0, 0, (block.len() / 4) as u8]);
+        sent.extend(block);
+        sent.extend(b"payload");
+        let mangler = HeaderMangler::new(MediaKind::Video, &parameters);
+        let header = RtpHeader::parse(&sent).unwrap();
+        let packet = mangler.mangle(&header, &sent, 45, 0);
+        let mut rewrite = Rewrite {
+            stream: 0,
+            ssrc: 7,
+            sequence_number: 5,
+            timestamp: packet.timestamp,
+            marker: true,
+            vp8: None,
+            mid: mid_element(Some("ab")),
+            wide_sequence_number: 0x1234,
+            form: Form::First,
+        };
+        let (mut first, mut again) = (Vec::new(), Vec::new());
+        packet.write(&rewrite, &sent, &mut first);
+        rewrite.form = Form::Rtx {
+            payload_type: 46,
+            ssrc: 8,
+            sequence_number: 6,
+            abs_send_time: 0x0055_6677,
+        };
+        packet.write(&rewrite, &sent, &mut again);
+        (packet, first, again)
+    }
+
+    #[test]
+    fn a_dependency_descriptor_is_forwarded_in_whatever_form_it_needs() {
+        for length in [3, 16, 17, 96] {
+            let (packet, first, again) = forward_descriptor(length, 0);
+            let descriptor: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
+            for (bytes, time) in [(&first, None), (&again, Some([0x55, 0x66, 0x77].as_slice()))] {
+                let header = RtpHeader::parse(bytes).unwrap();
+                let extension = |id| header.extension(bytes, id);
+                assert_eq!(
+                    extension(extensions::DEPENDENCY_DESCRIPTOR),
+                    Some(&descriptor[..]),
+                    "{length}"
+                );
+                assert_eq!(extension(extensions::MID), Some(b"ab".as_slice()), "{length}");
+                assert_eq!(
+                    extension(extensions::TRANSPORT_WIDE_CC),
+                    Some([0x12, 0x34].as_slice()),
+                    "{length}"
+                );
+                assert!(
+                    time.is_none() || extension(extensions::ABS_SEND_TIME) == time,
+                    "{length}"
+                );
+                assert!(header.payload(bytes).ends_with(b"payload"), "{length}");
+            }
+            assert_eq!(first.len(), packet.size());
+            assert_eq!(first[12..14], if length > 16 { [0x10, 0x00] } else { [0xbe, 0xde] });
+        }
+    }
+
+    #[test]
+    fn a_dependency_descriptor_for_which_there_is_no_room_is_left_out() {
+        for (length, csrcs) in [(255, 0), (160, 15), (200, 15)] {
+            let (packet, first, _) = forward_descriptor(length, csrcs);
+            let header = RtpHeader::parse(&first).unwrap();
+            assert_eq!(header.extension(&first, extensions::DEPENDENCY_DESCRIPTOR), None);
+            assert_eq!(header.extension(&first, extensions::MID), Some(b"ab".as_slice()));
+            assert_eq!(header.payload(&first), b"payload");
+            assert_eq!(first.len(), packet.size());
+        }
+        let (_, first, _) = forward_descriptor(100, 15);
+        let header = RtpHeader::parse(&first).unwrap();
+        assert!(header.extension(&first, extensions::DEPENDENCY_DESCRIPTOR).is_some());
     }
 }

@@ -1,6 +1,7 @@
 //! Header extensions: their ids inside the worker, their values, and headers written with them (RFC 8285).
 //!
-//! What the reference worker puts on the wire, by its recordings: ids are the canonical ones, in one-byte form, always
+//! What the reference worker puts on the wire, by its recordings: ids are the canonical ones, in one-byte form (ours in
+//! two-byte form if a dependency descriptor does not fit that), always
 //! in the order MID, abs-send-time, transport-wide-cc, then what is copied from the sender in ascending order of id,
 //! then zeros up to a multiple of four bytes. The MID always has room for eight bytes: `10 37 00 00 00 00 00 00 00` is
 //! the MID "7", the unused bytes being filler of the block. Audio has neither abs-send-time nor transport-wide-cc.
@@ -22,7 +23,7 @@ pub const TRANSPORT_WIDE_CC: u8 = 5;
 pub const FRAME_MARKING_07: u8 = 6;
 /// Id of frame marking.
 pub const FRAME_MARKING: u8 = 7;
-/// Id of the dependency descriptor. It is read, not forwarded.
+/// Id of the dependency descriptor.
 pub const DEPENDENCY_DESCRIPTOR: u8 = 8;
 /// Id of the audio level.
 pub const AUDIO_LEVEL: u8 = 10;

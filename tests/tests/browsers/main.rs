@@ -1,6 +1,10 @@
 //! Real browsers send and receive through the worker: `browser/drive.mjs` drives them, the Node library drives the
 //! worker. Screenshots of what they show are left in `target/browsers`.
 
+mod data;
+mod layers;
+mod loss;
+
 use serde_json::{Value, json};
 use tests::browsers::{drive, screenshots, turn};
 
@@ -105,91 +109,4 @@ fn media_goes_on_after_an_ice_restart() {
         &more,
     );
     play("restart-firefox-to-chromium", &[firefox], &[chrome], &more);
-}
-
-/// Two pages send texts and bytes to each other, on channels that keep the order and on ones that do not.
-#[track_caller]
-fn talk(name: &str, browsers: [&str; 2]) {
-    let _turn = turn();
-    let scenario = json!({
-        "name": name, "data": browsers,
-        "channels": [{ "label": "ordered", "ordered": true }, { "label": "unordered", "ordered": false }],
-        "sizes": [1, 1000, 16_384, 200_000, 262_144],
-    });
-    let seen = drive("drive.mjs", name, &scenario);
-    assert_eq!(seen["workerLives"], true, "{name}: {seen}");
-    for (from, to) in [(0, 1), (1, 0)] {
-        for (label, sent) in seen["sent"][from].as_object().expect("channels") {
-            let messages = |value: &Value| -> Vec<String> {
-                let texts = value.as_array().into_iter().flatten();
-                texts.filter_map(|text| Some(text.as_str()?.to_owned())).collect()
-            };
-            let (mut sent, mut received) = (messages(sent), messages(&seen["received"][to][label]));
-            assert_eq!(sent.len(), 10, "{name}, {label}");
-            if label.starts_with("unordered") {
-                sent.sort();
-                received.sort();
-            }
-            assert_eq!(received, sent, "{name}, {label}");
-        }
-    }
-}
-
-#[test]
-fn data_channels_of_chromium() {
-    talk("data-chromium", ["chrome", "chrome"]);
-}
-
-#[test]
-fn data_channels_of_firefox() {
-    talk("data-firefox", ["firefox", "firefox"]);
-}
-
-#[test]
-fn data_channels_between_chromium_and_firefox() {
-    talk("data-both", ["chrome", "firefox"]);
-}
-
-/// One page sends three spatial layers of a 1280x720 camera, another one asks for each, up and down.
-/// The sender's bitrate must grow, which takes transport-wide feedback: Chromium starts at 300 kbit/s.
-#[track_caller]
-fn climb(name: &str, codec: &str) {
-    let _turn = turn();
-    let (layers, heights) = ([0, 2, 1, 0, 2], [180, 720, 360, 180, 720]);
-    let bitrate = 900_000;
-    let scenario = json!({
-        "name": name, "layers": layers, "heights": heights, "bitrate": bitrate,
-        "sender": page("chrome", &json!({ "layers": codec, "width": 1280, "height": 720 })),
-        "receiver": page("chrome", &json!({})),
-    });
-    let seen = drive("drive.mjs", name, &scenario);
-    assert_eq!(seen["workerLives"], true, "{name}: {seen}");
-    let steps = seen["steps"].as_array().expect("steps");
-    assert_eq!(steps.len(), layers.len(), "{name}: {seen}");
-    for (index, step) in steps.iter().enumerate() {
-        let (reached, after) = (&step["reached"], &step["after"]);
-        assert_eq!(reached["height"], heights[index], "{name}, step {index}: {seen}");
-        assert_eq!(after["height"], heights[index], "{name}, step {index}: {seen}");
-        let frames = |seen: &Value| seen["framesDecoded"].as_i64().expect("a number");
-        assert!(
-            frames(after) >= frames(reached) + 30,
-            "{name}, step {index}: the video freezes: {seen}"
-        );
-    }
-    for key in ["availableOutgoingBitrate", "sendingBitrate"] {
-        assert!(
-            seen["sender"][key].as_f64() > Some(f64::from(bitrate)),
-            "{name}: {seen}"
-        );
-    }
-}
-
-#[test]
-fn a_receiver_chooses_between_simulcast_streams() {
-    climb("simulcast", "VP8");
-}
-
-#[test]
-fn a_receiver_chooses_between_layers_of_svc() {
-    climb("svc", "VP9");
 }
