@@ -155,8 +155,12 @@ fn sctp_stream_parameters(fields: Fields<'_>) -> Arguments<SctpStreamParameters>
     if stream_id == u16::MAX {
         return invalid("streamId must not be greater than 65534");
     }
-    let limit = |key: &str| fields.uint(key).map(|value| value as u16).filter(|value| *value != 0);
-    let (max_packet_life_time, max_retransmits) = (limit("maxPacketLifeTime"), limit("maxRetransmits"));
+    let limit = |key: &str| fields.uint(key).map(|value| value as u16);
+    let (life_time, retransmits) = (limit("maxPacketLifeTime"), limit("maxRetransmits"));
+    // Zero retransmissions are a limit (W3C WebRTC 6.1), but not for those who fill in zeros for all that is not set.
+    let none_at_all = fields.truth("ordered") == Some(false) && life_time.is_none();
+    let max_packet_life_time = life_time.filter(|time| *time != 0);
+    let max_retransmits = retransmits.filter(|count| *count != 0 || none_at_all);
     if max_packet_life_time.is_some() && max_retransmits.is_some() {
         return invalid("cannot provide both maxPacketLifeTime and maxRetransmits");
     }

@@ -6,6 +6,7 @@ use super::audio_produce;
 use super::leniency::{command, refused, with};
 use crate::command::Command;
 use crate::rtp_parameters::ParameterValue;
+use crate::transport_parameters::SctpStreamParameters;
 
 #[test]
 fn producers_refuse_what_the_tables_say() {
@@ -148,23 +149,46 @@ fn consumers_refuse_what_their_type_forbids() {
 
 #[test]
 fn streams_are_ordered_unless_limited() {
-    for (given, ordered) in [
-        (json!({"streamId": 1}), Ok(true)),
-        (json!({"streamId": 1, "ordered": "no"}), Ok(true)),
-        (json!({"streamId": 1, "ordered": false}), Ok(false)),
-        (json!({"streamId": 1, "maxRetransmits": 3}), Ok(false)),
-        (json!({"streamId": 1, "maxRetransmits": 0}), Ok(true)),
+    for (given, ordered, retransmits) in [
+        (json!({}), true, None),
+        (json!({"ordered": "no"}), true, None),
+        (json!({"ordered": false}), false, None),
+        (json!({"maxRetransmits": 3}), false, Some(3)),
+        (json!({"maxRetransmits": 0}), true, None),
+        (json!({"maxRetransmits": 0, "maxPacketLifeTime": 0}), true, None),
+        (json!({"maxRetransmits": 0, "ordered": true}), true, None),
+        (json!({"maxRetransmits": 0, "ordered": false}), false, Some(0)),
         (
-            json!({"streamId": 1, "maxRetransmits": 3, "maxPacketLifeTime": 3}),
-            Err(()),
+            json!({"maxRetransmits": 0, "ordered": false, "maxPacketLifeTime": 0}),
+            false,
+            None,
         ),
-        (json!({"streamId": 1, "maxPacketLifeTime": 3, "ordered": true}), Err(())),
+        (
+            json!({"maxRetransmits": 0, "ordered": false, "maxPacketLifeTime": 9}),
+            false,
+            None,
+        ),
     ] {
-        let data = json!({"type": "sctp", "sctpStreamParameters": given});
-        let Command::TransportProduceData(data) = command("transport.produceData", &data) else {
-            panic!()
-        };
-        let found = data.map(|data| data.sctp_stream_parameters.unwrap().ordered);
-        assert_eq!(found.map_err(drop), ordered, "{given}");
+        let stream = stream(&given).unwrap();
+        assert_eq!(
+            (stream.ordered, stream.max_retransmits),
+            (ordered, retransmits),
+            "{given}"
+        );
     }
+    for given in [
+        json!({"maxRetransmits": 3, "maxPacketLifeTime": 3}),
+        json!({"maxPacketLifeTime": 3, "ordered": true}),
+    ] {
+        assert!(stream(&given).is_none(), "{given}");
+    }
+}
+
+fn stream(given: &Value) -> Option<SctpStreamParameters> {
+    let mut data = json!({"type": "sctp", "sctpStreamParameters": given});
+    data["sctpStreamParameters"]["streamId"] = 1.into();
+    let Command::TransportProduceData(data) = command("transport.produceData", &data) else {
+        panic!()
+    };
+    data.ok()?.sctp_stream_parameters
 }

@@ -173,7 +173,8 @@ fn data() -> impl Strategy<Value = ProduceData> {
         stream_id,
         ordered: ordered && limit.is_none(),
         max_packet_life_time: limit.filter(|limit| limit.1).map(|limit| limit.0),
-        max_retransmits: limit.filter(|limit| !limit.1).map(|limit| limit.0),
+        // Zero is one too.
+        max_retransmits: limit.filter(|limit| !limit.1).map(|limit| limit.0 - 1),
     });
     (prop::option::of(stream), name(), name()).prop_map(|(stream, label, protocol)| ProduceData {
         data_type: if stream.is_some() {
