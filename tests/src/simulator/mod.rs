@@ -1,5 +1,6 @@
 //! The engine in virtual time: no sockets, no clock, thousands of peers, and every failure comes back with its seed.
 
+pub mod data;
 pub mod media;
 pub mod network;
 pub mod peer;
@@ -9,12 +10,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use channel_proto::dialect::json::{decode_request, encode_notification, encode_response};
+use bytes::Bytes;
+use channel_proto::dialect::json::{decode_payload_header, decode_request, encode_notification, encode_response};
+use channel_proto::event::PayloadEvent;
 use serde_json::{Value, json};
 use worker::dtls::Certificate;
 use worker::engine::outbox::{ChannelMessage, Outbox};
 use worker::engine::{Config, Datagram, Engine};
 
+use data::DataPeer;
 use media::{RECEIVED_TYPE, Receiver, SENT_TYPE, Sender};
 use network::{Arrival, Network, Protocol};
 use peer::Peer;
@@ -32,6 +36,10 @@ pub struct Simulation {
     pub senders: Vec<Sender>,
     /// Receivers of video over plain transports.
     pub receivers: Vec<Receiver>,
+    /// Peers of SCTP over plain transports.
+    pub data_peers: Vec<DataPeer>,
+    /// Messages that the parent was handed: data consumer and bytes.
+    pub handed: Vec<(String, Bytes)>,
     /// Notifications: when, target, event, data.
     pub told: Vec<(u64, String, String, Value)>,
     receiver_at: HashMap<SocketAddr, usize>,
@@ -56,6 +64,8 @@ impl Simulation {
             peers: Vec::new(),
             senders: Vec::new(),
             receivers: Vec::new(),
+            data_peers: Vec::new(),
+            handed: Vec::new(),
             told: Vec::new(),
             receiver_at: HashMap::new(),
             outbox: Outbox::new(),
@@ -237,6 +247,48 @@ impl Simulation {
         self.request("transport.consume", internal, data);
     }
 
+    /// A peer of SCTP with transport `d<index>`, which may hold so many bytes for it. Returns its index.
+    pub fn add_data_peer(&mut self, send_buffer_size: u32) -> usize {
+        let index = self.data_peers.len();
+        let address = SocketAddr::from(([10, 4, (index / 200) as u8, (index % 200) as u8 + 1], 5000));
+        let internal = json!({ "routerId": "r", "transportId": format!("d{index}") });
+        let options = json!({
+            "listenIp": { "ip": "10.0.0.1" }, "enableSctp": true, "numSctpStreams": { "OS": 1024, "MIS": 1024 },
+            "maxSctpMessageSize": 262_144, "sctpSendBufferSize": send_buffer_size, "isDataChannel": true,
+        });
+        let dump = self.request("router.createPlainTransport", internal.clone(), options);
+        let port = dump["tuple"]["localPort"].as_u64().expect("a port") as u16;
+        let data = json!({ "ip": address.ip().to_string(), "port": address.port() });
+        self.request("transport.connect", internal, data);
+        self.data_peers.push(DataPeer::new(
+            address,
+            SocketAddr::from(([10, 0, 0, 1], port)),
+            index as u64,
+            self.now(),
+        ));
+        index
+    }
+
+    /// A message of the parent for an entity; the reason if it is refused.
+    ///
+    /// # Errors
+    /// The worker refuses it.
+    pub fn payload(&mut self, method: &str, internal: &Value, payload: &[u8]) -> Result<(), String> {
+        let mut header = json!({ "internal": internal, "data": { "ppid": 53 } });
+        if method == "dataConsumer.send" {
+            (header["id"], header["method"]) = (1.into(), method.into());
+        } else {
+            header["event"] = method.into();
+        }
+        let command = decode_payload_header(header.to_string().as_bytes()).expect("a header");
+        let now = self.network.now;
+        let result = self
+            .engine
+            .handle_payload(now, &command, payload, &mut self.network, &mut self.outbox);
+        self.collect();
+        result.map(|_| ()).map_err(|failure| failure.reason)
+    }
+
     /// Lets things go on until the condition holds. False: it did not within `limit` microseconds.
     pub fn run_until(&mut self, limit: u64, mut done: impl FnMut(&mut Self) -> bool) -> bool {
         let end = self.network.now + limit;
@@ -261,10 +313,12 @@ impl Simulation {
         let peers = self.peers.iter().filter_map(Peer::deadline);
         let senders = self.senders.iter().filter_map(Sender::deadline);
         let receivers = self.receivers.iter().filter_map(Receiver::deadline);
+        let data_peers = self.data_peers.iter().filter_map(DataPeer::deadline);
         let others = [self.engine.next_timeout(), self.network.next_arrival()];
         let Some(next) = peers
             .chain(senders)
             .chain(receivers)
+            .chain(data_peers)
             .chain(others.into_iter().flatten())
             .min()
             .filter(|next| *next <= end)
@@ -286,6 +340,11 @@ impl Simulation {
             }
         }
         self.senders.iter_mut().for_each(|sender| sender.handle_timeout(now));
+        for peer in &mut self.data_peers {
+            if peer.deadline().is_some_and(|at| at <= now) {
+                peer.handle_timeout(now);
+            }
+        }
         for receiver in &mut self.receivers {
             if receiver.deadline().is_some_and(|at| at <= now) {
                 receiver.handle_timeout(now);
@@ -302,7 +361,8 @@ impl Simulation {
         }
         let senders = self.senders.iter_mut().flat_map(Sender::take_output);
         let receivers = self.receivers.iter_mut().flat_map(Receiver::take_output);
-        for packet in senders.chain(receivers) {
+        let data_peers = self.data_peers.iter_mut().flat_map(DataPeer::take_output);
+        for packet in senders.chain(receivers).chain(data_peers) {
             self.network.send(packet);
         }
     }
@@ -315,6 +375,10 @@ impl Simulation {
         }
         if let Some(sender) = self.senders.iter_mut().find(|sender| sender.address == arrival.to) {
             sender.handle(&arrival, now);
+            return;
+        }
+        if let Some(peer) = self.data_peers.iter_mut().find(|peer| peer.address == arrival.to) {
+            peer.handle(&arrival, now);
             return;
         }
         if let Some(index) = self.receiver_at.get(&arrival.to) {
@@ -361,7 +425,11 @@ impl Simulation {
                 }
             }
         }
-        self.outbox.payloads.clear();
+        for (notification, payload) in self.outbox.payloads.drain(..) {
+            if matches!(notification.event, PayloadEvent::Message { .. }) {
+                self.handed.push((notification.target_id, payload));
+            }
+        }
         response
     }
 }

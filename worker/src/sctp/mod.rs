@@ -11,22 +11,22 @@ pub mod chunks;
 mod cookie;
 #[cfg(test)]
 mod hostile_tests;
+mod sending;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
 use dcsctp::api::{
-    DcSctpSocket, LifecycleId, Message, Options, PpId, SendOptions, SocketEvent, SocketTime, StreamId,
-    ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS,
+    DcSctpSocket, Options, SocketEvent, SocketTime, ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS,
 };
-use hashbrown::HashMap;
 
 use burden::Burden;
 use chunks::{COOKIE_ACK, INIT, PORT, chunks, is_sctp};
 use cookie::{CookieKey, has_cookie};
+use sending::{Outgoing, Sending};
 
 /// Payload protocol identifiers (RFC 8831 8).
 pub mod ppid {
@@ -46,12 +46,6 @@ pub mod ppid {
 const STREAMS: u16 = 65_535;
 /// Smallest and largest receive window in bytes: what a peer can make us hold of messages that are not complete.
 const WINDOW: (usize, usize) = (5 * 1024 * 1024, 64 * 1024 * 1024);
-/// Messages that may wait to be acknowledged; each costs more than its bytes.
-const MAX_UNFINISHED: usize = 32_768;
-/// Streams whose resets are under way at a time. One request names them all, and it must fit a packet beside other
-/// chunks: the stack drops one that does not.
-const MAX_RESETTING: usize = 200;
-
 /// How long an acknowledgement may wait for company. Shorter than the 200 ms of RFC 9260 6.2: peers learn sooner that
 /// their buffers are free, for a few packets more.
 const ACK_DELAY: Duration = Duration::from_millis(20);
@@ -140,23 +134,6 @@ pub enum Output {
     StreamsReset(Vec<u16>),
 }
 
-/// A message that the peer has not acknowledged.
-#[derive(Debug, Clone, Copy)]
-struct Unfinished {
-    stream: u16,
-    length: usize,
-}
-
-/// A message that waits until its stream has been reset.
-#[derive(Debug)]
-struct Held {
-    id: u64,
-    stream: u16,
-    ppid: u32,
-    payload: Vec<u8>,
-    delivery: Delivery,
-}
-
 /// One association.
 pub struct Association {
     /// Absent once it is over.
@@ -169,18 +146,9 @@ pub struct Association {
     tag: Option<[u8; 4]>,
     /// Tag of the cookie that is being looked at: the one above from when it is acknowledged.
     tag_of_cookie: Option<[u8; 4]>,
-    unfinished: HashMap<u64, Unfinished>,
-    /// Of `unfinished`, how many on each stream.
-    per_stream: HashMap<u16, u32>,
-    next_id: u64,
-    buffered: usize,
-    /// Streams to be reset once their messages are through, and an earlier reset of theirs.
-    resets: BTreeSet<u16>,
-    /// Streams whose reset the peer has not answered. The stack would take a further reset of them for the same.
-    resetting: BTreeSet<u16>,
+    sending: Sending,
     /// The peer has begun anew, and the stack is to be replaced.
     restarted: bool,
-    held: VecDeque<Held>,
     burden: Burden,
     outputs: VecDeque<Output>,
 }
@@ -190,7 +158,7 @@ impl fmt::Debug for Association {
         formatter
             .debug_struct("Association")
             .field("state", &self.state)
-            .field("buffered", &self.buffered)
+            .field("buffered", &self.buffered_amount())
             .finish_non_exhaustive()
     }
 }
@@ -231,14 +199,8 @@ impl Association {
             started: now,
             tag: None,
             tag_of_cookie: None,
-            unfinished: HashMap::new(),
-            per_stream: HashMap::new(),
-            next_id: 1,
-            buffered: 0,
-            resets: BTreeSet::new(),
-            resetting: BTreeSet::new(),
+            sending: Sending::default(),
             restarted: false,
-            held: VecDeque::new(),
             burden: Burden::default(),
             outputs: VecDeque::new(),
         }
@@ -251,7 +213,7 @@ impl Association {
 
     /// Bytes of messages that the peer has not acknowledged.
     pub fn buffered_amount(&self) -> usize {
-        self.buffered
+        self.sending.buffered_amount()
     }
 
     /// How many streams the peer lets us send on, while connected.
@@ -298,7 +260,7 @@ impl Association {
     /// the rest of a message whose beginning it never got, after which the stream is stuck: so take another stack.
     fn begin_anew(&mut self, now: u64, packet: &[u8]) {
         self.restarted = false;
-        self.forget();
+        self.sending.forget();
         self.burden = Burden::default();
         self.socket = Some(stack(&self.settings));
         self.with_socket(now, |socket| socket.handle_input(packet));
@@ -350,27 +312,21 @@ impl Association {
         if length > self.settings.max_message_size.min(self.settings.send_buffer_size) {
             return Err(SendError::TooLarge);
         }
-        if self.buffered.saturating_add(length) > self.settings.send_buffer_size
-            || self.unfinished.len() >= MAX_UNFINISHED
-        {
-            return Err(SendError::BufferFull);
-        }
-        let id = self.next_id;
-        self.next_id += 1;
-        self.buffered += length;
-        self.unfinished.insert(id, Unfinished { stream, length });
-        let message = Held {
-            id,
-            stream,
-            ppid,
-            payload,
-            delivery,
+        let (message, at) = (
+            Outgoing {
+                stream,
+                ppid,
+                payload,
+                delivery,
+            },
+            self.time(now),
+        );
+        let Some(socket) = &mut self.socket else {
+            return Err(SendError::NotConnected);
         };
-        if self.resets.contains(&stream) {
-            self.held.push_back(message);
-            return Ok(());
-        }
-        let sent = self.hand_over(now, message);
+        socket.advance_time(at);
+        let limit = self.settings.send_buffer_size;
+        let sent = self.sending.send(socket.as_mut(), now, message, limit);
         self.collect(now);
         sent
     }
@@ -378,7 +334,7 @@ impl Association {
     /// Resets one of our streams, once its messages are through. What is sent on it later comes after the reset.
     pub fn reset_stream(&mut self, now: u64, stream: u16) {
         if self.outgoing_streams().is_some_and(|streams| stream < streams) {
-            self.resets.insert(stream);
+            self.sending.reset(stream);
             self.collect(now);
         }
     }
@@ -395,31 +351,6 @@ impl Association {
         self.outputs.pop_front()
     }
 
-    fn hand_over(&mut self, now: u64, message: Held) -> Result<(), SendError> {
-        let at = self.time(now);
-        let options = SendOptions {
-            unordered: !message.delivery.ordered,
-            lifetime: message
-                .delivery
-                .lifetime
-                .map(|milliseconds| Duration::from_millis(u64::from(milliseconds))),
-            max_retransmissions: message.delivery.max_retransmissions,
-            lifecycle_id: LifecycleId::new(message.id),
-        };
-        *self.per_stream.entry(message.stream).or_default() += 1;
-        let Some(socket) = &mut self.socket else {
-            return Err(SendError::NotConnected);
-        };
-        socket.advance_time(at);
-        // If it is refused, the end of the message is told as for any other.
-        socket
-            .send(
-                Message::new(StreamId(message.stream), PpId(message.ppid), message.payload),
-                &options,
-            )
-            .map_err(|_| SendError::Refused)
-    }
-
     fn time(&self, now: u64) -> SocketTime {
         SocketTime::zero() + Duration::from_micros(now.saturating_sub(self.started))
     }
@@ -434,40 +365,15 @@ impl Association {
         self.collect(now);
     }
 
-    /// Takes what the stack has to say, and does the resets that have become possible.
+    /// Takes what the stack has to say, and gives it what it can have then.
     fn collect(&mut self, now: u64) {
         self.drain(now);
-        if self.restarted {
-            return;
+        while !self.restarted
+            && let Some(socket) = &mut self.socket
+            && self.sending.advance(socket.as_mut(), now)
+        {
+            self.drain(now);
         }
-        let ready: Vec<u16> = self
-            .resets
-            .iter()
-            .copied()
-            .filter(|stream| !self.per_stream.contains_key(stream) && !self.resetting.contains(stream))
-            .take(MAX_RESETTING.saturating_sub(self.resetting.len()))
-            .collect();
-        if ready.is_empty() {
-            return;
-        }
-        let streams: Vec<StreamId> = ready.iter().map(|stream| StreamId(*stream)).collect();
-        if let Some(socket) = &mut self.socket {
-            // A peer that does not know of resets keeps its streams as they are.
-            if socket.reset_streams(&streams).is_ok() {
-                self.resetting.extend(&ready);
-            }
-        }
-        self.resets.retain(|stream| ready.binary_search(stream).is_err());
-        let (released, held) = std::mem::take(&mut self.held)
-            .into_iter()
-            .partition(|message| ready.binary_search(&message.stream).is_ok());
-        self.held = held;
-        let released: VecDeque<Held> = released;
-        for message in released {
-            // Its end is told if it is refused.
-            let _ = self.hand_over(now, message);
-        }
-        self.drain(now);
     }
 
     fn drain(&mut self, now: u64) {
@@ -506,15 +412,13 @@ impl Association {
                     self.outputs.push_back(Output::StreamsReset(streams));
                 }
                 SocketEvent::OnStreamsResetPerformed(streams) | SocketEvent::OnStreamsResetFailed(streams) => {
-                    for stream in &streams {
-                        self.resetting.remove(&stream.0);
-                    }
+                    self.sending.answered(&streams);
                 }
-                SocketEvent::OnLifecycleEnd(id) => self.finished(id.value()),
+                SocketEvent::OnLifecycleMessageFullySent(id) => self.sending.sent(id.value()),
+                SocketEvent::OnLifecycleEnd(id) => self.sending.finished(id.value()),
                 SocketEvent::OnError(..)
                 | SocketEvent::OnBufferedAmountLow(_)
                 | SocketEvent::OnTotalBufferedAmountLow()
-                | SocketEvent::OnLifecycleMessageFullySent(_)
                 | SocketEvent::OnLifecycleMessageMaybeExpired(_)
                 | SocketEvent::OnLifecycleMessageExpired(_)
                 | SocketEvent::OnLifecycleMessageDelivered(_) => {}
@@ -532,35 +436,12 @@ impl Association {
         }
     }
 
-    fn finished(&mut self, id: u64) {
-        let Some(message) = self.unfinished.remove(&id) else {
-            return;
-        };
-        self.buffered -= message.length;
-        if let Some(count) = self.per_stream.get_mut(&message.stream) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_stream.remove(&message.stream);
-            }
-        }
-    }
-
     /// It is over: it was lost, or never came about.
     fn end(&mut self) {
         let never = self.state == State::Connecting;
         self.set_state(if never { State::Failed } else { State::Closed });
-        self.forget();
+        self.sending.forget();
         self.socket = None;
-    }
-
-    /// Nothing waits any more: the stack is gone, and says no word about each message.
-    fn forget(&mut self) {
-        self.unfinished.clear();
-        self.per_stream.clear();
-        self.held.clear();
-        self.resets.clear();
-        self.resetting.clear();
-        self.buffered = 0;
     }
 
     fn set_state(&mut self, state: State) {

@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+use super::sending::MAX_UNFINISHED;
 use super::*;
 
 /// One way, in microseconds.
@@ -369,6 +370,38 @@ fn limits_of_lifetime_and_retransmissions_give_messages_up() {
             net.run_for(1_000_000);
             assert_eq!(net.received[1].last().unwrap().payload, b"after");
         }
+    }
+}
+
+#[test]
+fn a_lifetime_that_ends_when_part_of_a_message_has_left_costs_no_other_message() {
+    let short_lived = Delivery {
+        lifetime: Some(60),
+        ..UNORDERED
+    };
+    for seed in 0..10 {
+        let mut net = Net::connected();
+        net.rng = ChaCha12Rng::seed_from_u64(seed);
+        net.loss = 0.1;
+        // More than the network carries, so that messages leave in parts.
+        for index in 0..600 {
+            for stream in 0..3 {
+                net.send(0, stream, &numbered(index, 500), ORDERED).unwrap();
+            }
+            net.send(0, 7, &numbered(index, 500), short_lived).unwrap();
+            net.run_for(10_000);
+            if net.ends[0].buffered_amount() > 200_000 {
+                net.run_for(1_000_000);
+            }
+        }
+        net.loss = 0.0;
+        net.run_for(120_000_000);
+        for stream in 0..3 {
+            let messages = net.received[1].iter().filter(|message| message.stream == stream);
+            let numbers: Vec<u32> = messages.map(number).collect();
+            assert_eq!(numbers, (0..600).collect::<Vec<_>>(), "seed {seed}, stream {stream}");
+        }
+        assert_eq!(net.ends[0].buffered_amount(), 0);
     }
 }
 
