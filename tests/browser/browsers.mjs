@@ -6,13 +6,13 @@ const PROGRAMS = { chrome: '/usr/bin/chromium', firefox: '/usr/bin/firefox-esr' 
 const CHROME = [
   '--no-sandbox',
   '--use-fake-device-for-media-stream',
-  '--use-fake-ui-for-media-stream',
   '--auto-select-desktop-capture-source=Entire screen',
   '--autoplay-policy=no-user-gesture-required',
   '--disable-features=WebRtcHideLocalIpsWithMdns',
   '--allow-loopback-in-peer-connection',
   '--mute-audio',
 ];
+const [ALLOW, DENY] = ['--use-fake-ui-for-media-stream', '--deny-permission-prompts'];
 const FIREFOX = {
   'media.navigator.streams.fake': true,
   'media.navigator.permission.disabled': true,
@@ -27,23 +27,27 @@ const FIREFOX = {
 
 const browsers = new Map();
 
-/** Opens a page; pages of one kind of browser are tabs of the same one. */
-export async function open(url, browser, label) {
-  if (!browsers.has(browser)) {
+/**
+ * Opens a page; pages of one kind of browser are tabs of the same one. `denied`: it gets no
+ * camera and no microphone; of Chromium.
+ */
+export async function open(url, browser, label, { denied = false } = {}) {
+  const key = `${browser}${denied ? ' denied' : ''}`;
+  if (!browsers.has(key)) {
     browsers.set(
-      browser,
+      key,
       await puppeteer.launch({
         browser,
         executablePath: PROGRAMS[browser],
         headless: true,
         acceptInsecureCerts: true,
-        args: browser === 'chrome' ? CHROME : [],
+        args: browser === 'chrome' ? [...CHROME, denied ? DENY : ALLOW] : [],
         extraPrefsFirefox: FIREFOX,
         protocolTimeout: 120_000,
       }),
     );
   }
-  const page = await browsers.get(browser).newPage();
+  const page = await browsers.get(key).newPage();
   page.on('console', (message) => console.error(`${label}: ${message.text()}`));
   page.on('pageerror', (error) => console.error(`${label}: ${error}`));
   await page.goto(url);

@@ -1,8 +1,9 @@
 // People meet on the page of the demo server. Takes a scenario as JSON, prints what was seen as JSON.
 //
-// { play: 'meet' | 'use' | 'choose' | 'chat' | 'reconnect', name, url, screenshots: folder, pages: [{browser, name}], server }
+// { play: 'meet' | 'use' | 'choose' | 'chat' | 'listen' | 'stall' | 'reconnect', name, url, screenshots: folder, pages: [{browser, name}], server }
 //
-// `server`, for 'reconnect': { pid, program, args }, which is killed and started again.
+// `server`: { pid, workers, program, args }, for 'reconnect', where it is killed and started again, and 'stall', where its
+// workers stand still.
 
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
@@ -176,7 +177,7 @@ async function use() {
   seen.muted = stream(await watch((observed) => stream(observed, 'microphone')?.producerPaused), 'microphone');
   seen.mutedTile = await watcher.evaluate(() => document.querySelectorAll('.tile')[1].getAttribute('aria-label'));
   seen.hinders = await hindrances(user, scenario.pages[0].browser);
-  await press(user, 'M');
+  await user.keyboard.press('m');
   seen.unmuted = stream(await watch((observed) => stream(observed, 'microphone')?.producerPaused === false), 'microphone');
   await press(user, 'V');
   seen.cameraOff = streams(await watch((observed) => !stream(observed, 'camera'))).map(({ source }) => source);
@@ -215,7 +216,8 @@ async function choose() {
   await select('Resolution', 3);
   seen.low = await summary(({ height }) => height === 180);
   await select('Resolution', 1);
-  seen.high = await summary(({ height }) => height === 720);
+  // How high depends on what the sender's machine has time for.
+  seen.high = await summary(({ height }) => height > 180);
   await select('Frame rate', 2);
   seen.slow = await summary(({ current }) => current?.temporalLayer === 0);
   await watcher.focus(`${card} input[type=range]`);
@@ -268,6 +270,50 @@ async function chat() {
   return { heard, photo: await photograph(pages[0], `${scenario.name}-messages`) };
 }
 
+/** Somebody without camera and microphone is told what to do, and sees the others. */
+async function listen() {
+  const sender = await enter(scenario.pages[0]);
+  await sender.locator('button[type=submit]').click();
+  await until(sender, ({ status }) => status === 'connected');
+  const { browser, name } = scenario.pages[1];
+  const page = await open(`${scenario.url}?roomId=${ROOM}&displayName=${name}`, browser, name, { denied: true });
+  await page.setViewport(SIZES.desktop);
+  await page.waitForFunction(() => /camera.*microphone/.test(document.querySelector('.problem').textContent), { timeout: 60_000 });
+  const seen = { problem: await page.evaluate(() => document.querySelector('.problem').textContent) };
+  seen.photo = await photograph(page, `${scenario.name}-denied`);
+  await page.locator('button[type=submit]').click();
+  seen.frames = streams(await until(page, (observed) => streams(observed).some(({ framesDecoded }) => framesDecoded > 10)))
+    .map(({ framesDecoded }) => framesDecoded);
+  await press(page, 'M');
+  await page.waitForFunction(() => document.querySelector('.notice.error'), { timeout: 60_000 });
+  seen.notice = await page.evaluate(() => document.querySelector('.notice.error').textContent);
+  seen.pressed = await page.evaluate(() => document.querySelector('.tool.microphone').getAttribute('aria-pressed'));
+  return seen;
+}
+
+/** The worker stands still for a while: media are interrupted, and go on without a new connection. */
+async function stall() {
+  const pages = await enterAll();
+  const before = [];
+  for (const page of pages) {
+    before.push(await until(page, (seen) => flows(seen, {}, 10)));
+  }
+  const { workers } = scenario.server;
+  const signal = (name) => workers.forEach((pid) => process.kill(pid, name));
+  signal('SIGSTOP');
+  const interrupted = await until(pages[0], ({ status }) => status === 'interrupted');
+  // The page starts ICE anew meanwhile.
+  await sleep(5000);
+  signal('SIGCONT');
+  const after = [];
+  for (const [index, page] of pages.entries()) {
+    const seen = await until(page, (seen) => seen.status === 'connected' && flows(seen, before[index], 50));
+    const ids = (seen) => streams(seen).map(({ consumerId }) => consumerId).sort().join();
+    after.push({ status: seen.status, flows: flows(seen, before[index], 50), same: ids(seen) === ids(before[index]) });
+  }
+  return { interrupted: interrupted.status, after };
+}
+
 /** The server is killed and started again: everybody is back without doing anything. */
 async function reconnect() {
   const { pid, program, args } = scenario.server;
@@ -291,7 +337,7 @@ async function reconnect() {
 
 try {
   mkdirSync(scenario.screenshots, { recursive: true });
-  console.log(JSON.stringify(await { meet, use, choose, chat, reconnect }[scenario.play]()));
+  console.log(JSON.stringify(await { meet, use, choose, chat, listen, stall, reconnect }[scenario.play]()));
 } finally {
   await close();
 }

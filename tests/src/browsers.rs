@@ -47,7 +47,7 @@ pub fn demo_page() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let page = folder("demo/web");
-        npm(&page, "mediasoup-client");
+        npm(&page);
         page.join("dist")
     };
     BUILT.get_or_init(build).clone()
@@ -63,13 +63,15 @@ fn prepare() {
                 "{browser} is missing: make tools installs it"
             );
         }
-        npm(&folder("tests/browser"), "puppeteer-core");
+        npm(&folder("tests/browser"));
     });
 }
 
-/// Installs the packages of a folder if this one is not there, and builds it.
-fn npm(folder: &Path, package: &str) {
-    if !folder.join("node_modules").join(package).join("package.json").is_file() {
+/// Installs the packages of a folder unless those that its lock file names are there, and builds it.
+fn npm(folder: &Path) {
+    let time = |file: &str| folder.join(file).metadata().and_then(|file| file.modified()).ok();
+    // Written by npm, which leaves it as it is when nothing changes.
+    if time("node_modules/.package-lock.json") < time("package-lock.json") {
         // Scripts of packages are not run; bundlers work without.
         run(
             Command::new("npm").args(["ci", "--ignore-scripts"]).current_dir(folder),

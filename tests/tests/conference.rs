@@ -60,12 +60,15 @@ impl Demo {
         }
     }
 
-    /// What it takes to start it again at the same place.
+    /// Its processes, and what it takes to start it again at the same place.
     fn recipe(&self) -> Value {
         let port = self.url.trim_end_matches('/').rsplit(':').next().expect("a port");
         let mut arguments = self.arguments.clone();
         arguments.push(format!("--listen-port={port}"));
-        json!({ "pid": self.process.id(), "program": self.program, "args": arguments })
+        let pid = self.process.id();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its workers");
+        let workers: Vec<u32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        json!({ "pid": pid, "workers": workers, "program": self.program, "args": arguments })
     }
 }
 
@@ -173,7 +176,7 @@ fn a_user_chooses_what_comes_and_learns_why() {
     let focused = format!("{} · camera", NAMES[0]);
     assert_eq!(seen["focused"], focused.as_str(), "{seen}");
     assert_eq!(seen["low"]["height"], 180, "{seen}");
-    assert_eq!(seen["high"]["height"], 720, "{seen}");
+    assert!(seen["high"]["height"].as_i64() > Some(180), "{seen}");
     assert_eq!(seen["slow"]["current"]["temporalLayer"], 0, "{seen}");
     assert_eq!(seen["first"]["priority"], 255, "{seen}");
     let reasons = seen["why"].as_array().expect("reasons");
@@ -208,6 +211,31 @@ fn people_write_to_each_other_and_to_the_bot() {
         }
         said.sort_unstable();
         assert_eq!(heard, said, "{seen}");
+    }
+}
+
+#[test]
+fn who_has_no_camera_is_told_and_sees_the_others() {
+    let seen = play("listen", "conference-listen", ["chrome", "chrome"]);
+    let problem = seen["problem"].as_str().expect("a text");
+    assert!(problem.starts_with("The camera is blocked. Allow it"), "{seen}");
+    let notice = seen["notice"].as_str().expect("a text");
+    assert!(notice.starts_with("The microphone is blocked. Allow it"), "{seen}");
+    assert_eq!(seen["pressed"], "false", "{seen}");
+    let frames = seen["frames"].as_array().expect("streams");
+    assert!(frames.iter().any(|frames| frames.as_i64() > Some(10)), "{seen}");
+}
+
+#[test]
+fn media_go_on_after_an_interruption() {
+    let seen = play("stall", "conference-stall", ["chrome", "firefox"]);
+    assert_eq!(seen["interrupted"], "interrupted", "{seen}");
+    for page in seen["after"].as_array().expect("pages") {
+        assert_eq!(
+            page,
+            &json!({ "status": "connected", "flows": true, "same": true }),
+            "{seen}"
+        );
     }
 }
 

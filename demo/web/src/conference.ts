@@ -8,8 +8,8 @@ import { Session } from './session';
 import { type Link, randomName, remember } from './settings';
 import { Signalling } from './signalling';
 
-/** How the conference is connected. */
-export type Status = 'connecting' | 'connected' | 'reconnecting' | 'ended';
+/** How the conference is connected; "interrupted": to the server, but no media come through. */
+export type Status = 'connecting' | 'connected' | 'interrupted' | 'reconnecting' | 'ended';
 
 /** Why a conference is over. */
 export type Ending =
@@ -123,12 +123,12 @@ export class Conference extends Emitter<ConferenceEvents> {
     return this.#status;
   }
 
-  get session(): Session | undefined {
-    return this.#session;
+  get #inRoom(): boolean {
+    return this.#status === 'connected' || this.#status === 'interrupted';
   }
 
-  get hasData(): boolean {
-    return this.#status === 'connected' && this.#session?.hasData === true;
+  get session(): Session | undefined {
+    return this.#session;
   }
 
   /** Whether others get it. */
@@ -319,6 +319,11 @@ export class Conference extends Emitter<ConferenceEvents> {
     const session = new Session(this.#signalling, this.link, this.peerId);
     this.#session?.close();
     this.#session = session;
+    session.on('interrupted', (interrupted) => {
+      if (this.#inRoom) {
+        this.#setStatus(interrupted ? 'interrupted' : 'connected');
+      }
+    });
     session.on('failed', () => {
       this.emit('error', 'Sound and pictures do not get through. Connecting again.');
       this.reconnect();
@@ -378,7 +383,7 @@ export class Conference extends Emitter<ConferenceEvents> {
   /** Produces what the user has, over a new connection. */
   async #produce(source: Source): Promise<void> {
     const track = this.tracks.get(source);
-    if (track && this.#session && this.#status === 'connected') {
+    if (track && this.#session && this.#inRoom) {
       await this.#session.produce(source, track);
       if (source === 'microphone' && this.#muted) {
         await this.#session.pauseProducer(source, true);
@@ -432,7 +437,7 @@ export class Conference extends Emitter<ConferenceEvents> {
   async #inTurn(source: Source, what: () => Promise<void>): Promise<void> {
     const before = this.#turns.get(source) ?? Promise.resolve();
     const turn = before.then(what).catch((error: unknown) => {
-      if (this.#status === 'connected') {
+      if (this.#inRoom) {
         this.emit('error', `The ${source} cannot be sent: ${reason(error)}`);
       }
     });

@@ -12,7 +12,9 @@ const PATIENCE = 3_000;
 const LAST_PATIENCE = 10_000;
 
 export interface SessionEvents {
-  /** Media does not get through, and starting ICE anew has not helped. */
+  /** Media do not get through, or do so again. */
+  interrupted: boolean;
+  /** They do not, and starting ICE anew has not helped. */
   failed: undefined;
   /** A text on a data channel; from null if the bot says it. */
   text: { peerId: string | null; text: string };
@@ -239,6 +241,8 @@ export class Session extends Emitter<SessionEvents> {
     };
     transport.on('connectionstatechange', (state) => {
       clearTimeout(timer);
+      const states = [this.#sending?.connectionState, this.#receiving?.connectionState];
+      this.emit('interrupted', states.includes('disconnected') || states.includes('failed'));
       if (state === 'disconnected') {
         timer = setTimeout(restart, PATIENCE);
       } else if (state === 'failed') {

@@ -13,6 +13,8 @@ export class Lobby {
   readonly #link: Link;
   readonly #enter: (entrance: Entrance) => void;
   readonly #tracks = new Map<Device, MediaStreamTrack>();
+  /** What is wrong with each, in words. */
+  readonly #problems = new Map<Device, string>();
   readonly #level = new LevelMeter();
   readonly #video = h('video', { autoplay: true, playsinline: true, muted: true, class: 'mirrored', 'aria-label': 'Your camera' });
   readonly #empty = h('p', { class: 'preview-empty' }, 'The camera is off');
@@ -111,11 +113,12 @@ export class Lobby {
         return;
       }
       this.#tracks.set(device, track);
-      setText(this.#problem, '');
+      this.#problems.delete(device);
       await this.#list();
     } catch (error) {
-      setText(this.#problem, explainDevice(device, error));
+      this.#problems.set(device, explainDevice(device, error));
     }
+    setText(this.#problem, [...this.#problems.values()].join(' '));
     this.#show();
   }
 

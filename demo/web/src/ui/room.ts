@@ -10,7 +10,11 @@ import { Stage } from './stage';
 import { Statistics } from './statistics';
 
 const STATUS: Record<Status, string> = {
-  connecting: 'Connecting …', connected: 'Connected', reconnecting: 'No connection. Trying again …', ended: 'Ended',
+  connecting: 'Connecting …',
+  connected: 'Connected',
+  interrupted: 'Sound and pictures are interrupted …',
+  reconnecting: 'No connection. Trying again …',
+  ended: 'Ended',
 };
 const KEYS: Record<Source, string> = { microphone: 'm', camera: 'v', screen: 's' };
 const NAMES: Record<Source, string> = { microphone: 'Microphone', camera: 'Camera', screen: 'Share screen' };
@@ -71,7 +75,7 @@ export class RoomView {
     });
     conference.on('left', (participant) => {
       this.#stage.remove(participant);
-      if (conference.status === 'connected') {
+      if (conference.status !== 'reconnecting' && conference.status !== 'ended') {
         inform(`${participant.displayName} left`);
       }
       this.#update();
