@@ -60,10 +60,11 @@ lint: page ## formatting, clippy, types of the page, documentation, dependencies
 	else \
 	  echo "NOT CHECKED: known vulnerabilities of dependencies, since the advisory database cannot be fetched from here"; fi
 
-bench: ## CPU per forwarded packet beside a ceiling and plain sendto; cost of a WebRTC session
+bench: ## CPU per forwarded packet beside a ceiling and plain sendto; cost of a WebRTC session, and of data messages
 	$(CARGO) build --release -p worker -p bench
 	target/release/bench --worker target/release/worker
 	target/release/bench sessions --worker target/release/worker
+	target/release/bench data --worker target/release/worker
 
 # Of libFuzzer alone: what is unsafe in here is C, which has fuzzers of its own. Without link time optimization the
 # binaries are there in minutes.

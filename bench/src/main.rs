@@ -11,6 +11,7 @@
 
 mod ceiling;
 mod cpu;
+mod data;
 mod generator;
 mod report;
 mod rtp;
@@ -27,6 +28,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use ceiling::{RelayArguments, RelayKind};
+use data::DataArguments;
 use report::{Entry, Report};
 use scenario::{Selection, Subject, Variant};
 use sessions::SessionsArguments;
@@ -64,6 +66,8 @@ struct Arguments {
 enum Command {
     /// WebRTC sessions: CPU of a handshake, memory of an idle transport
     Sessions(SessionsArguments),
+    /// Data messages over SCTP: CPU and rate, to one receiver and to a hundred
+    Data(DataArguments),
     /// A yardstick
     #[command(hide = true)]
     Relay(RelayArguments),
@@ -79,6 +83,11 @@ fn main() -> Result<ExitCode> {
         Some(Command::Sessions(arguments)) => {
             cpu::leave_last()?;
             sessions::measure(arguments)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Data(arguments)) => {
+            cpu::leave_last()?;
+            data::measure(arguments)?;
             return Ok(ExitCode::SUCCESS);
         }
         None => cpu::leave_last()?,
