@@ -1,5 +1,8 @@
 //! The harness itself: what it says about recordings before a worker comes into play.
 
+use std::collections::BTreeSet;
+
+use channel_proto::command::Command;
 use serde_json::{Value, json};
 use tests::compare::compare;
 use tests::deviations::Deviations;
@@ -33,6 +36,23 @@ fn every_recording_equals_itself() {
         let normalised = normalise(&recording.name, recording.replayable(), &masks, &deviations);
         assert!(!normalised.lines.is_empty(), "{}", recording.name);
     }
+}
+
+/// What `recordings.rs` replays is the proof that a worker carries out each method: none is missing there.
+#[test]
+fn every_method_is_recorded_with_success() {
+    let mut succeeded = BTreeSet::new();
+    for recording in recordings() {
+        for line in recording.replayable().iter().filter(|line| line.step() == "response") {
+            if line.value["accepted"] == true {
+                succeeded.insert(text(&line.value, "of").to_owned());
+            }
+        }
+    }
+    // The worker ends instead of an answer.
+    let expected = Command::METHODS.iter().filter(|method| **method != "worker.close");
+    let missing: Vec<_> = expected.filter(|method| !succeeded.contains(**method)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]

@@ -1,20 +1,19 @@
 //! Messages going out.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use channel_proto::command::{BufferedAmountLowThreshold, Command, DataType, Target};
+use channel_proto::command::{BufferedAmountLowThreshold, Command, DataType};
 use channel_proto::event::PayloadEvent;
 use channel_proto::reply::{BufferedAmount, DataConsumerDump, DataConsumerStats};
 use channel_proto::transport_parameters::SctpStreamParameters;
 
 use super::DataMessage;
+use super::entity::{Entity, Parts};
 use crate::app_data::AppData;
-use crate::channel::{Link, Message, Reply};
+use crate::channel::{Link, Message};
 use crate::error::{Error, Result};
-use crate::events::{CloseReason, DataConsumerEvent, Emitter, Events};
-use crate::hooks::EndHooks;
-use crate::sync::Lock;
+use crate::events::{CloseReason, DataConsumerEvent, Events};
 use crate::transport::Core;
 
 /// What data to consume.
@@ -46,35 +45,13 @@ impl DataConsumerOptions {
 /// Messages going out over a transport. Made by [`Transport::consume_data`](crate::Transport::consume_data).
 #[derive(Clone)]
 pub struct DataConsumer {
-    inner: Arc<Inner>,
-}
-
-/// What is fixed when a data consumer is created.
-pub(crate) struct Parts {
-    pub(crate) dump: DataConsumerDump,
-    pub(crate) app_data: AppData,
-    pub(crate) target: Target,
-    pub(crate) transport: Weak<Core>,
-}
-
-struct Inner {
-    parts: Parts,
-    link: Link,
-    events: Emitter<DataConsumerEvent>,
-    end: EndHooks,
-    closed: Lock<bool>,
+    inner: Arc<Entity<DataConsumerDump, DataConsumerEvent>>,
 }
 
 impl DataConsumer {
-    pub(crate) fn new(parts: Parts, link: Link) -> Self {
+    pub(crate) fn new(parts: Parts<DataConsumerDump>, link: Link) -> Self {
         Self {
-            inner: Arc::new(Inner {
-                parts,
-                link,
-                events: Emitter::new(),
-                end: EndHooks::new(),
-                closed: Lock::new(false),
-            }),
+            inner: Arc::new(Entity::new("data consumer", parts, link)),
         }
     }
 
@@ -89,7 +66,7 @@ impl DataConsumer {
     }
 
     pub(crate) fn on_end(&self, hook: impl FnOnce() + Send + 'static) {
-        self.inner.end.add(hook);
+        self.inner.on_end(hook);
     }
 
     /// Its id.
@@ -129,7 +106,7 @@ impl DataConsumer {
 
     /// Whether it is closed.
     pub fn is_closed(&self) -> bool {
-        *self.inner.closed.lock()
+        self.inner.is_closed()
     }
 
     /// What happens to it.
@@ -143,37 +120,32 @@ impl DataConsumer {
     }
 
     pub(crate) fn end(&self, reason: CloseReason) {
-        let inner = &self.inner;
-        if std::mem::replace(&mut *inner.closed.lock(), true) {
-            return;
-        }
-        inner.link.unsubscribe(self.id());
-        if reason == CloseReason::Requested {
-            inner.link.post(inner.parts.target.clone(), Command::DataConsumerClose);
-        }
-        if let Some(transport) = inner.parts.transport.upgrade() {
-            transport.forget_data_consumer(self.id());
-        }
-        inner.events.close(DataConsumerEvent::Closed(reason));
-        inner.end.run();
+        let (close, last) = (Command::DataConsumerClose, DataConsumerEvent::Closed(reason));
+        self.inner
+            .end(self.id(), reason, close, Core::forget_data_consumer, last);
     }
 
     /// The worker's view of it.
     pub async fn dump(&self) -> Result<DataConsumerDump> {
-        self.request(Command::DataConsumerDump, |reply| reply.parse()).await
+        self.inner
+            .request(Command::DataConsumerDump, |reply| reply.parse())
+            .await
     }
 
     /// Its counters: one entry.
     pub async fn get_stats(&self) -> Result<Vec<DataConsumerStats>> {
-        self.request(Command::DataConsumerGetStats, |reply| reply.parse()).await
+        self.inner
+            .request(Command::DataConsumerGetStats, |reply| reply.parse())
+            .await
     }
 
     /// Bytes that wait in the SCTP association, of all its streams. Not on direct transports.
     pub async fn get_buffered_amount(&self) -> Result<u32> {
-        self.request(Command::DataConsumerGetBufferedAmount, |reply| {
-            Ok(reply.parse::<BufferedAmount>()?.buffered_amount)
-        })
-        .await
+        self.inner
+            .request(Command::DataConsumerGetBufferedAmount, |reply| {
+                Ok(reply.parse::<BufferedAmount>()?.buffered_amount)
+            })
+            .await
     }
 
     /// Sets at how many waiting bytes [`DataConsumerEvent::BufferedAmountLow`] is told, which may be at once. Not on
@@ -181,7 +153,7 @@ impl DataConsumer {
     pub async fn set_buffered_amount_low_threshold(&self, threshold: u32) -> Result<()> {
         let threshold = BufferedAmountLowThreshold { threshold };
         let command = Command::DataConsumerSetBufferedAmountLowThreshold(Ok(threshold));
-        self.request(command, |_| Ok(())).await
+        self.inner.request(command, |_| Ok(())).await
     }
 
     /// Sends a message to the peer, in addition to those of the data producer. Not on direct transports.
@@ -189,31 +161,9 @@ impl DataConsumer {
         if self.data_type() != DataType::Sctp {
             return Err(Error::Unsupported("send() needs a data consumer with SCTP".to_owned()));
         }
-        self.check_open()?;
-        let (ppid, payload) = message.into().into_wire()?;
-        if let Some(transport) = self.inner.parts.transport.upgrade() {
-            transport.check_message_size(payload.len())?;
-        }
+        let (ppid, payload) = self.inner.outgoing(message.into())?;
         let target = self.inner.parts.target.clone();
         self.inner.link.send_data(target, ppid, payload).await
-    }
-
-    fn check_open(&self) -> Result<()> {
-        if self.is_closed() {
-            Err(Error::closed("data consumer"))
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn request<T: Send + 'static>(
-        &self,
-        command: Command,
-        apply: impl FnOnce(Reply) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.check_open()?;
-        let target = self.inner.parts.target.clone();
-        self.inner.link.request(target, command, apply).await
     }
 
     fn on_message(&self, message: Message) {

@@ -1,6 +1,7 @@
 //! Data: messages coming in and going out.
 
 mod consumer;
+mod entity;
 mod message;
 mod producer;
 
@@ -8,5 +9,4 @@ pub use consumer::{DataConsumer, DataConsumerOptions};
 pub use message::DataMessage;
 pub use producer::{DataProducer, DataProducerOptions};
 
-pub(crate) use consumer::Parts as DataConsumerParts;
-pub(crate) use producer::Parts as DataProducerParts;
+pub(crate) use entity::Parts as DataParts;

@@ -1,19 +1,18 @@
 //! Messages coming in.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use channel_proto::command::{Command, DataType, PayloadCommand, Target};
+use channel_proto::command::{Command, DataType, PayloadCommand};
 use channel_proto::reply::{DataProducerDump, DataProducerStats};
 use channel_proto::transport_parameters::SctpStreamParameters;
 
 use super::DataMessage;
+use super::entity::{Entity, Parts};
 use crate::app_data::AppData;
-use crate::channel::{Link, Reply};
+use crate::channel::Link;
 use crate::error::{Error, Result};
-use crate::events::{CloseReason, DataProducerEvent, Emitter, Events};
-use crate::hooks::EndHooks;
-use crate::sync::Lock;
+use crate::events::{CloseReason, DataProducerEvent, Events};
 use crate::transport::Core;
 
 /// What data to produce.
@@ -44,35 +43,13 @@ impl DataProducerOptions {
 /// Messages coming in over a transport. Made by [`Transport::produce_data`](crate::Transport::produce_data).
 #[derive(Clone)]
 pub struct DataProducer {
-    inner: Arc<Inner>,
-}
-
-/// What is fixed when a data producer is created.
-pub(crate) struct Parts {
-    pub(crate) dump: DataProducerDump,
-    pub(crate) app_data: AppData,
-    pub(crate) target: Target,
-    pub(crate) transport: Weak<Core>,
-}
-
-struct Inner {
-    parts: Parts,
-    link: Link,
-    events: Emitter<DataProducerEvent>,
-    end: EndHooks,
-    closed: Lock<bool>,
+    inner: Arc<Entity<DataProducerDump, DataProducerEvent>>,
 }
 
 impl DataProducer {
-    pub(crate) fn new(parts: Parts, link: Link) -> Self {
+    pub(crate) fn new(parts: Parts<DataProducerDump>, link: Link) -> Self {
         Self {
-            inner: Arc::new(Inner {
-                parts,
-                link,
-                events: Emitter::new(),
-                end: EndHooks::new(),
-                closed: Lock::new(false),
-            }),
+            inner: Arc::new(Entity::new("data producer", parts, link)),
         }
     }
 
@@ -86,7 +63,7 @@ impl DataProducer {
     }
 
     pub(crate) fn on_end(&self, hook: impl FnOnce() + Send + 'static) {
-        self.inner.end.add(hook);
+        self.inner.on_end(hook);
     }
 
     /// Its id.
@@ -121,7 +98,7 @@ impl DataProducer {
 
     /// Whether it is closed.
     pub fn is_closed(&self) -> bool {
-        *self.inner.closed.lock()
+        self.inner.is_closed()
     }
 
     /// What happens to it.
@@ -135,29 +112,23 @@ impl DataProducer {
     }
 
     pub(crate) fn end(&self, reason: CloseReason) {
-        let inner = &self.inner;
-        if std::mem::replace(&mut *inner.closed.lock(), true) {
-            return;
-        }
-        inner.link.unsubscribe(self.id());
-        if reason == CloseReason::Requested {
-            inner.link.post(inner.parts.target.clone(), Command::DataProducerClose);
-        }
-        if let Some(transport) = inner.parts.transport.upgrade() {
-            transport.forget_data_producer(self.id());
-        }
-        inner.events.close(DataProducerEvent::Closed(reason));
-        inner.end.run();
+        let (close, last) = (Command::DataProducerClose, DataProducerEvent::Closed(reason));
+        self.inner
+            .end(self.id(), reason, close, Core::forget_data_producer, last);
     }
 
     /// The worker's view of it.
     pub async fn dump(&self) -> Result<DataProducerDump> {
-        self.request(Command::DataProducerDump, |reply| reply.parse()).await
+        self.inner
+            .request(Command::DataProducerDump, |reply| reply.parse())
+            .await
     }
 
     /// Its counters: one entry.
     pub async fn get_stats(&self) -> Result<Vec<DataProducerStats>> {
-        self.request(Command::DataProducerGetStats, |reply| reply.parse()).await
+        self.inner
+            .request(Command::DataProducerGetStats, |reply| reply.parse())
+            .await
     }
 
     /// Puts a message in. Only on direct transports. Waits if the worker does not keep up.
@@ -167,31 +138,9 @@ impl DataProducer {
                 "send() needs a data producer on a direct transport".to_owned(),
             ));
         }
-        self.check_open()?;
-        let (ppid, payload) = message.into().into_wire()?;
-        if let Some(transport) = self.inner.parts.transport.upgrade() {
-            transport.check_message_size(payload.len())?;
-        }
+        let (ppid, payload) = self.inner.outgoing(message.into())?;
         let command = PayloadCommand::DataProducerSend(self.inner.parts.target.clone(), Ok(ppid));
         self.inner.link.send_payload(&command, payload).await
-    }
-
-    fn check_open(&self) -> Result<()> {
-        if self.is_closed() {
-            Err(Error::closed("data producer"))
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn request<T: Send + 'static>(
-        &self,
-        command: Command,
-        apply: impl FnOnce(Reply) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.check_open()?;
-        let target = self.inner.parts.target.clone();
-        self.inner.link.request(target, command, apply).await
     }
 }
 

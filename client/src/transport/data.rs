@@ -7,9 +7,7 @@ use channel_proto::reply::{DataConsumerDump, DataProducerDump};
 use channel_proto::transport_parameters::SctpStreamParameters;
 
 use super::core::{Core, Kind};
-use crate::data::{
-    DataConsumer, DataConsumerOptions, DataConsumerParts, DataProducer, DataProducerOptions, DataProducerParts,
-};
+use crate::data::{DataConsumer, DataConsumerOptions, DataParts, DataProducer, DataProducerOptions};
 use crate::error::{Error, Result};
 use crate::events::TransportEvent;
 use crate::new_id;
@@ -124,7 +122,7 @@ impl Core {
         let core = Arc::clone(core);
         let (link, new_target, undo) = (core.link.clone(), target.clone(), Command::DataProducerClose);
         link.create(&id, new_target, command, undo, move |reply| {
-            let parts = DataProducerParts {
+            let parts = DataParts {
                 dump: reply.parse::<DataProducerDump>()?,
                 app_data,
                 target,
@@ -191,7 +189,7 @@ impl Core {
         let (link, new_target, undo) = (core.link.clone(), target.clone(), Command::DataConsumerClose);
         // The stream is given back with the closure, if that does not come to making a data consumer.
         link.create(&id, new_target, command, undo, move |reply| {
-            let parts = DataConsumerParts {
+            let parts = DataParts {
                 dump: reply.parse::<DataConsumerDump>()?,
                 app_data,
                 target,

@@ -311,3 +311,41 @@ async fn data_of_one_worker_arrives_at_the_other() {
     let gone = a.pipe_data_producer_to_router(producer.id(), &b, &options).await;
     assert_eq!(gone.unwrap_err().kind(), ErrorKind::Type);
 }
+
+#[tokio::test]
+async fn data_passes_both_ways_through_one_pipe() {
+    let workers = [worker().await, worker().await];
+    let (a, b) = (router(&workers[0]).await, router(&workers[1]).await);
+    let (there, back) = (direct_producer(&a).await, direct_producer(&b).await);
+    let options = PipeToRouterOptions::default();
+    let (there_piped, back_piped) = tokio::try_join!(
+        a.pipe_data_producer_to_router(there.id(), &b, &options),
+        b.pipe_data_producer_to_router(back.id(), &a, &options),
+    )
+    .unwrap();
+    // One connection between them, on which each side has streams of its own.
+    assert_eq!((a.transports().len(), b.transports().len()), (2, 2));
+    assert_eq!(there_piped.producer.sctp_stream_parameters(), Some(stream(0)));
+    assert_eq!(back_piped.producer.sctp_stream_parameters(), Some(stream(0)));
+    let at_b = direct_consumer(&b, &there_piped.producer).await;
+    let at_a = direct_consumer(&a, &back_piped.producer).await;
+    let (mut from_a, mut from_b) = (at_b.events(), at_a.events());
+    let send = async {
+        loop {
+            there.send("there").await.unwrap();
+            back.send("back").await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let receive = async { (message(&mut from_a).await, message(&mut from_b).await) };
+    tokio::select! {
+        (there, back) = receive => assert_eq!((there.as_text(), back.as_text()), (Some("there"), Some("back"))),
+        () = send => unreachable!("sending does not end"),
+    }
+    // One direction ends without the other.
+    there.close();
+    rest(at_b.events()).await;
+    back.send("goes on").await.unwrap();
+    while message(&mut from_b).await.as_text() != Some("goes on") {}
+    assert!(there_piped.consumer.is_closed() && !back_piped.consumer.is_closed());
+}
