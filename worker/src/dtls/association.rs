@@ -27,6 +27,8 @@ use super::{Certificate, PeerCertificate, Role};
 const FIRST_RETRANSMISSION: u64 = 100_000;
 /// Longest pause between retransmissions in microseconds.
 const MAX_PAUSE: u64 = 8_000_000;
+/// How often the machine repeats a flight: it gives up when it is asked once more.
+const MACHINE_REPEATS: u32 = 7;
 /// A handshake that takes longer has failed, in microseconds.
 const HANDSHAKE_TIMEOUT: u64 = 30_000_000;
 /// Bytes of handshake fragments in a datagram; with headers and tags it stays below the 1,350 that are safe on the way.
@@ -86,6 +88,9 @@ pub struct Association {
     pause: u64,
     retransmit_at: u64,
     fails_at: u64,
+    /// How often the machine has repeated this flight, and what it sent the last time.
+    repeats: u32,
+    repeated: Vec<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Association {
@@ -137,6 +142,8 @@ impl Association {
             pause: FIRST_RETRANSMISSION,
             retransmit_at: now + FIRST_RETRANSMISSION,
             fails_at: now.saturating_add(HANDSHAKE_TIMEOUT),
+            repeats: 0,
+            repeated: Vec::new(),
         };
         if role == Role::Client {
             association.begin_as_client(now);
@@ -277,6 +284,7 @@ impl Association {
             // The handshake has gone on: patience starts anew.
             self.pause = FIRST_RETRANSMISSION;
             self.retransmit_at = now + self.pause;
+            (self.repeats, self.repeated) = (0, Vec::new());
         }
     }
 
@@ -324,6 +332,13 @@ impl Association {
         }
         self.pause = (self.pause * 2).min(MAX_PAUSE);
         self.retransmit_at = now + self.pause;
+        if self.repeats == MACHINE_REPEATS {
+            // The same records again: a peer that has had none of them takes them.
+            self.outputs.extend(self.repeated.iter().cloned());
+            return;
+        }
+        self.repeats += 1;
+        let before = self.outputs.len();
         let Some(endpoint) = &mut self.endpoint else {
             return;
         };
@@ -333,6 +348,7 @@ impl Association {
         };
         let result = endpoint.handle_timeout(PEER, due.max(instant(now)));
         self.collect();
+        self.repeated = self.outputs.iter().skip(before).cloned().collect();
         if let Err(error) = result {
             self.fail(&error.to_string());
         }
