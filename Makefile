@@ -3,6 +3,7 @@
 CARGO ?= cargo
 SECONDS ?= 10
 OUTPUT ?= relay.webm
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
 .PHONY: help run relay page node test lint bench fuzz docs tools
 
@@ -37,11 +38,11 @@ page: node demo/web/node_modules/.package-lock.json ## build the page of the dem
 
 run: page ## start the demo conference (ARGS="--help" lists its flags); prints its address and a QR code
 	$(CARGO) build --release -p worker -p demo
-	$(CARGO) run --release -p demo -- $(ARGS)
+	$(RELEASE)/demo $(ARGS)
 
 relay: tools ## relay a test picture and tone through a worker into relay.webm (OUTPUT=, SECONDS=)
 	$(CARGO) build --release -p worker
-	$(CARGO) run --release -p client --example relay -- --worker target/release/worker --output $(OUTPUT) --seconds $(SECONDS)
+	$(CARGO) run --release -p client --example relay -- --worker $(RELEASE)/worker --output $(OUTPUT) --seconds $(SECONDS)
 
 test: tools page ## every test
 	cd demo/web && npm test --silent
@@ -62,9 +63,9 @@ lint: page ## formatting, clippy, types of the page, documentation, dependencies
 
 bench: ## CPU per forwarded packet beside a ceiling and plain sendto; cost of a WebRTC session, and of data messages
 	$(CARGO) build --release -p worker -p bench
-	target/release/bench --worker target/release/worker
-	target/release/bench sessions --worker target/release/worker
-	target/release/bench data --worker target/release/worker
+	$(RELEASE)/bench --worker $(RELEASE)/worker
+	$(RELEASE)/bench sessions --worker $(RELEASE)/worker
+	$(RELEASE)/bench data --worker $(RELEASE)/worker
 
 # Of libFuzzer alone: what is unsafe in here is C, which has fuzzers of its own. Without link time optimization the
 # binaries are there in minutes.
