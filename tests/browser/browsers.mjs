@@ -63,11 +63,11 @@ export async function close() {
 
 export const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-/** Looks at a page until what is seen pleases, or for a minute; returns what was seen last. */
+/** Looks at a page until what is seen pleases, or for two minutes; returns what was seen last. */
 export async function until(page, pleases) {
   for (let attempt = 0; ; attempt += 1) {
     const seen = await page.evaluate(() => window.sluice.observe());
-    if (pleases(seen) || attempt === 240) {
+    if (pleases(seen) || attempt === 480) {
       return seen;
     }
     await sleep(250);

@@ -1,6 +1,6 @@
 // People meet on the page of the demo server. Takes a scenario as JSON, prints what was seen as JSON.
 //
-// { play: 'meet' | 'use' | 'choose' | 'chat' | 'listen' | 'stall' | 'reconnect', name, url, screenshots: folder, pages: [{browser, name}], server }
+// { play: one of PLAYS, name, url, screenshots: folder, pages: [{browser, name}], server }
 //
 // `server`: { pid, workers, program, args }, for 'reconnect', where it is killed and started again, and 'stall', where its
 // workers stand still.
@@ -24,8 +24,8 @@ async function still(page) {
 }
 
 /** Opens the page by the link of the room, and enters as somebody does. */
-async function enter({ browser, name }) {
-  const page = await open(`${scenario.url}?roomId=${ROOM}`, browser, name);
+async function enter({ browser, name }, more = '') {
+  const page = await open(`${scenario.url}?roomId=${ROOM}${more}`, browser, name);
   await page.setViewport(SIZES.desktop);
   // Pictures are taken of where things come to rest.
   await still(page);
@@ -240,6 +240,19 @@ async function choose() {
   return seen;
 }
 
+/** The first page follows a link that asks for another codec, and for TCP. */
+async function link() {
+  const [first, second] = scenario.pages;
+  const sender = await enter(first, '&codec=vp9&forceTcp=true');
+  await sender.locator('button[type=submit]').click();
+  const watcher = await enter(second);
+  await watcher.locator('button[type=submit]').click();
+  const seen = await until(watcher, (observed) => flows(observed, {}, 10));
+  const { protocol } = await until(sender, (observed) => observed.protocol !== '');
+  const { codec } = streams(seen).find(({ source }) => source === 'camera');
+  return { flows: flows(seen, {}, 10), codec, protocol };
+}
+
 /** Both say something to each other, and one to the bot. */
 async function chat() {
   const pages = await enterAll();
@@ -335,9 +348,10 @@ async function reconnect() {
   }
 }
 
+const PLAYS = { meet, use, choose, link, chat, listen, stall, reconnect };
 try {
   mkdirSync(scenario.screenshots, { recursive: true });
-  console.log(JSON.stringify(await { meet, use, choose, chat, listen, stall, reconnect }[scenario.play]()));
+  console.log(JSON.stringify(await PLAYS[scenario.play]()));
 } finally {
   await close();
 }

@@ -190,6 +190,12 @@ fn a_user_chooses_what_comes_and_learns_why() {
 }
 
 #[test]
+fn a_link_chooses_codec_and_protocol() {
+    let seen = play("link", "conference-link", ["chrome", "chrome"]);
+    assert_eq!(seen, json!({ "flows": true, "codec": "VP9", "protocol": "tcp" }));
+}
+
+#[test]
 fn people_write_to_each_other_and_to_the_bot() {
     let seen = play("chat", "conference-chat", ["chrome", "firefox"]);
     for (index, heard) in seen["heard"].as_array().expect("pages").iter().enumerate() {

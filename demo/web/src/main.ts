@@ -1,10 +1,11 @@
+import { stayAwake } from './awake';
 import { Conference, type Ending, type Entrance } from './conference';
 import { Monitor } from './monitor';
+import { observe } from './observe';
 import { parseLink } from './settings';
 import { h, logo } from './ui/dom';
 import { Lobby } from './ui/lobby';
 import { RoomView } from './ui/room';
-import { observe } from './observe';
 
 declare global {
   interface Window {
@@ -36,9 +37,11 @@ function enterRoom(entrance: Entrance): void {
   const monitor = new Monitor(conference);
   const view = new RoomView(conference, monitor);
   room = { view, conference, monitor };
+  const mayRest = stayAwake();
   conference.on('status', (status) => {
     if (status === 'ended') {
       monitor.stop();
+      mayRest();
       room = undefined;
       goodbye(conference.ending ?? { why: 'left' });
     }

@@ -15,6 +15,7 @@ export function observe(conference: Conference, monitor: Monitor) {
         bytes: figures?.now?.bytes ?? 0,
         framesDecoded: figures?.now?.frames ?? 0,
         audioEnergy: figures?.now?.audioEnergy ?? 0,
+        codec: figures?.now?.codec ?? '',
         width: figures?.now?.width ?? 0,
         height: figures?.now?.height ?? 0,
       };

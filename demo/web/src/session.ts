@@ -81,7 +81,7 @@ export class Session extends Emitter<SessionEvents> {
     const { peers } = await this.#signalling.request('join', {
       displayName,
       device: identify(navigator.userAgent),
-      rtpCapabilities: this.#device.rtpCapabilities,
+      rtpCapabilities: this.#device.recvRtpCapabilities,
       ...(this.#hasSctp ? { sctpCapabilities: SCTP } : {}),
     });
     return peers;
@@ -196,7 +196,7 @@ export class Session extends Emitter<SessionEvents> {
 
   #codec(): types.RtpCodecCapability | undefined {
     const wanted = this.#link.codec;
-    return wanted && this.#device.rtpCapabilities.codecs?.find(({ mimeType }) => mimeType.toLowerCase() === `video/${wanted}`);
+    return wanted && this.#device.sendRtpCapabilities.codecs?.find(({ mimeType }) => mimeType.toLowerCase() === `video/${wanted}`);
   }
 
   async #createTransport(direction: 'send' | 'receive'): Promise<types.Transport> {

@@ -44,6 +44,7 @@ test('a camera is sent in sizes that double, or in one stream of layers', () => 
   assert.deepEqual(encodings('camera', '', false).map((one) => one.scaleResolutionDownBy), [4, 2, 1]);
   assert.equal(encodings('camera', 'video/VP9', false)[0]?.scalabilityMode, 'L3T3_KEY');
   assert.equal(encodings('screen', 'video/AV1', false).length, 1);
+  assert.deepEqual(encodings('camera', 'video/VP9', true).map((one) => one.scalabilityMode), [undefined]);
   assert.ok(encodings('screen', 'video/VP8', false).every((one) => one.dtx));
   assert.ok(encodings('camera', 'video/VP8', true).every((one) => one.scalabilityMode === undefined));
 });

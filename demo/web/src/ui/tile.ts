@@ -37,7 +37,7 @@ export class Tile {
     const { pin, details } = actions;
     this.#pin = h('button', { type: 'button', class: 'quiet', 'aria-pressed': 'false', click: pin }, icon('pin'));
     this.#details = details && h('button', { type: 'button', class: 'quiet', click: details }, icon('settings'));
-    this.element = h('article', { class: 'tile' }, this.#avatar, this.video,
+    this.element = h('article', { class: 'tile', dblclick: pin }, this.#avatar, this.video,
       h('div', { class: 'tile-buttons' }, this.#pin, this.#details),
       h('div', { class: 'tile-label' }, this.#muted, this.#name, this.#note));
     this.setTrack(undefined);
