@@ -17,7 +17,6 @@ use client::{
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use subtle::ConstantTimeEq as _;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::Config;
@@ -28,6 +27,7 @@ use crate::refusal::Refusal;
 use crate::requests::SctpCapabilities;
 use crate::room::Room;
 use crate::rooms::Rooms;
+use crate::token::bears;
 
 /// Largest body of a request, in bytes.
 const MAX_BODY: usize = 256 * 1024;
@@ -123,14 +123,7 @@ pub(crate) fn routes(rooms: &Arc<Rooms>, config: &Config) -> Router {
 struct Token(Option<Arc<str>>);
 
 async fn authorize(State(Token(token)): State<Token>, request: Request, next: Next) -> Response {
-    let given = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .map(axum::http::HeaderValue::as_bytes);
-    let good = token.is_none_or(|token| {
-        let expected = format!("Bearer {token}");
-        given.is_some_and(|given| bool::from(given.ct_eq(expected.as_bytes())))
-    });
+    let good = token.is_none_or(|token| bears(request.headers(), &token));
     if good {
         next.run(request).await
     } else {

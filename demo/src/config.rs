@@ -70,6 +70,18 @@ pub struct Config {
     /// Seconds without anything from a broadcaster, after which it is removed; 0 for never
     #[arg(long, default_value_t = 60)]
     pub broadcaster_timeout: u64,
+    /// What readers of /metrics must send as bearer token; without it only this machine may read them
+    #[arg(long, env = "METRICS_TOKEN", hide_env_values = true)]
+    pub metrics_token: Option<String>,
+    /// What is logged, as in `info,demo=debug`
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    pub log: String,
+    /// Log as JSON, a line for each event
+    #[arg(long)]
+    pub log_json: bool,
+    /// Seconds that rooms get to end by themselves after SIGTERM, which lets nobody in any more
+    #[arg(long, default_value_t = 5)]
+    pub drain: u64,
     /// Replace a worker that dies, and end its rooms alone; otherwise all ends with status 1
     #[arg(long)]
     pub restart_worker: bool,
@@ -82,6 +94,15 @@ pub struct Config {
     /// Folder of the programs tc and ip, if they are not to be looked for
     #[arg(long)]
     pub throttle_tools: Option<PathBuf>,
+    /// Most connections at a time
+    #[arg(long, default_value_t = 16_000)]
+    pub max_connections: usize,
+    /// Most connections at a time from one address, or from one /64 network of IPv6. All share it behind a proxy
+    #[arg(long, default_value_t = 1000)]
+    pub max_connections_per_host: usize,
+    /// Largest signalling message, in bytes
+    #[arg(long, default_value_t = 960_000)]
+    pub max_message_size: usize,
     /// Most rooms at a time
     #[arg(long, default_value_t = 1000)]
     pub max_rooms: usize,
@@ -100,6 +121,9 @@ pub struct Config {
     /// Seconds within which a peer must join
     #[arg(long, default_value_t = 300)]
     pub join_within: u64,
+    /// Seconds within which a peer must answer a request
+    #[arg(long, default_value_t = 30)]
+    pub answer_within: u64,
     /// Most requests of a peer that are worked on, and most requests to it that wait for its answer
     #[arg(long, default_value_t = 100)]
     pub max_unanswered: usize,

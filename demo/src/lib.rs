@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 #![forbid(unsafe_code)]
 
+mod admission;
 mod bot;
 mod branch;
 mod broadcasters;
@@ -12,6 +13,7 @@ mod followup;
 mod listener;
 mod media;
 mod member;
+mod metrics;
 mod page;
 mod refusal;
 mod requests;
@@ -22,6 +24,7 @@ mod signalling;
 mod speakers;
 mod tally;
 mod throttle;
+mod token;
 mod transports;
 mod workers;
 

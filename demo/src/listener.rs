@@ -10,10 +10,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+
+use crate::admission::{Admission, Admitted};
 
 /// How long the handshake of TLS, and then each head of a request, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,8 +25,8 @@ pub(crate) struct Listener {
     pub(crate) socket: TcpListener,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) site: axum::Router,
-    /// Most connections at a time; the next ones are closed at once. Those that became WebSockets do not count here.
-    pub(crate) max_connections: usize,
+    /// Those that may not come in are closed at once.
+    pub(crate) admission: Arc<Admission>,
 }
 
 /// What encrypts; it may be replaced while the server runs.
@@ -54,7 +55,6 @@ impl Tls {
 impl Listener {
     /// Accepts until `stop` is cancelled; then connections end after what they are answering.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let free = Arc::new(Semaphore::new(self.max_connections));
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
@@ -69,67 +69,75 @@ impl Listener {
                     continue;
                 }
             };
-            let Ok(permit) = Arc::clone(&free).try_acquire_owned() else {
-                tracing::warn!(%remote, "too many connections");
+            let Some(admitted) = self.admission.admit(remote.ip()) else {
+                tracing::debug!(%remote, "too many connections");
                 continue;
             };
-            let (tls, site, stop) = (
-                self.tls.as_ref().map(|tls| tls.current()),
-                self.site.clone(),
-                stop.clone(),
-            );
-            tokio::spawn(async move {
-                serve(stream, remote, tls, site, stop).await;
-                drop(permit);
-            });
+            let tls = self.tls.as_ref().map(|tls| tls.current());
+            let guest = Guest {
+                remote,
+                admitted,
+                site: self.site.clone(),
+                stop: stop.clone(),
+            };
+            tokio::spawn(guest.serve(stream, tls));
         }
     }
 }
 
-async fn serve(
-    stream: TcpStream,
+/// Who is connected, and what they get.
+struct Guest {
     remote: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    /// A connection that becomes a WebSocket takes a copy along.
+    admitted: Arc<Admitted>,
     site: axum::Router,
     stop: CancellationToken,
-) {
-    // Signalling is small messages.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, %remote, "no TCP_NODELAY");
-    }
-    match tls {
-        None => serve_http(stream, remote, site, stop).await,
-        Some(tls) => match timeout(PATIENCE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => serve_http(stream, remote, site, stop).await,
-            Ok(Err(error)) => tracing::debug!(%error, %remote, "no TLS"),
-            Err(_) => tracing::debug!(%remote, "no TLS in time"),
-        },
-    }
 }
 
-async fn serve_http<S>(stream: S, remote: SocketAddr, site: axum::Router, stop: CancellationToken)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let site = TowerToHyperService::new(site);
-    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(remote));
-        site.call(request)
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        result = &mut connection => result,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+impl Guest {
+    async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        let remote = self.remote;
+        // Signalling is small messages.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, %remote, "no TCP_NODELAY");
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, %remote, "the connection ended");
+        match tls {
+            None => self.serve_http(stream).await,
+            Some(tls) => match timeout(PATIENCE, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.serve_http(stream).await,
+                Ok(Err(error)) => tracing::debug!(%error, %remote, "no TLS"),
+                Err(_) => tracing::debug!(%remote, "no TLS in time"),
+            },
+        }
+    }
+
+    async fn serve_http<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (remote, admitted) = (self.remote, self.admitted);
+        let site = TowerToHyperService::new(self.site);
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            let extensions = request.extensions_mut();
+            extensions.insert(ConnectInfo(remote));
+            extensions.insert(Arc::clone(&admitted));
+            site.call(request)
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(PATIENCE)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        tokio::pin!(connection);
+        let result = tokio::select! {
+            result = &mut connection => result,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, %remote, "the connection ended");
+        }
     }
 }

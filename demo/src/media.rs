@@ -84,7 +84,7 @@ impl Room {
             return;
         }
         let Some(transport) = member.receiving() else {
-            return tracing::warn!(peer = to.id(), "no transport to receive with");
+            return tracing::debug!(peer = to.id(), "no transport to receive with");
         };
         let Some(_turn) = turn(to).await else { return };
         let consume = async {

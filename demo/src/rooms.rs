@@ -1,9 +1,11 @@
 //! All rooms, by id.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protoo::{Connection, PeerEvents};
+use tokio::sync::Notify;
 
 use crate::Config;
 use crate::refusal::Refusal;
@@ -15,10 +17,14 @@ use crate::workers::Workers;
 /// All rooms, by id.
 #[derive(Debug)]
 pub(crate) struct Rooms {
-    config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
     workers: Arc<Workers>,
     throttle: Arc<Throttle>,
     places: Mutex<HashMap<String, Place>>,
+    /// Whether nobody may enter any more.
+    closing: AtomicBool,
+    /// Told when one is gone.
+    ended: Notify,
     /// Members of all rooms.
     pub(crate) members: Tally,
 }
@@ -38,6 +44,8 @@ impl Rooms {
             config,
             workers,
             places: Mutex::default(),
+            closing: AtomicBool::new(false),
+            ended: Notify::new(),
             members: Tally::default(),
         }
     }
@@ -58,8 +66,45 @@ impl Rooms {
         open.ok_or_else(|| Refusal::not_found("room", id))
     }
 
-    /// Whether one with this id may be opened if it is not open yet.
+    /// Lets nobody in any more.
+    pub(crate) fn close_doors(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Whether nobody may enter any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Waits until there are none.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.places().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Ends all of them, and waits until everybody has heard that.
+    pub(crate) async fn end(&self) {
+        let mut peers = Vec::new();
+        for room in self.all() {
+            peers.extend(room.peers.peers());
+            room.end(protoo::Room::go_away).await;
+        }
+        // Each has a limit for this.
+        for peer in peers {
+            peer.gone().await;
+        }
+    }
+
+    /// Whether somebody may enter the one with this id, or open it.
     pub(crate) fn check(&self, id: &str) -> Result<(), Refusal> {
+        if self.is_closing() {
+            return Err(Refusal::Conflict("the server goes down".to_owned()));
+        }
         let places = self.places();
         if places.contains_key(id) || places.len() < self.config.max_rooms {
             Ok(())
@@ -97,6 +142,7 @@ impl Rooms {
                 Ok(room) => room,
                 Err(refusal) => {
                     self.places().remove(room_id);
+                    self.ended.notify_waiters();
                     return Err(refusal);
                 }
             };
@@ -143,6 +189,7 @@ impl Rooms {
             }
             places.remove(&room.id);
         }
+        self.ended.notify_waiters();
         room.end(protoo::Room::close).await;
         tracing::info!(room = room.id, "the room ended");
     }

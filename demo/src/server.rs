@@ -1,25 +1,30 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
-use axum::extract::{FromRequestParts as _, Request, State};
-use axum::http::header;
-use axum::response::Response;
+use axum::extract::{ConnectInfo, FromRequestParts as _, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use protoo::ConnectionRequest;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::config::own_address;
 use crate::listener::{Listener, Tls};
+use crate::metrics::Metrics;
 use crate::page::{self, Page};
 use crate::rooms::Rooms;
 use crate::signalling::connect;
+use crate::token::bears;
 use crate::workers::Workers;
 use crate::{Config, broadcasters, certificate};
 
-/// Most connections that speak HTTP at a time.
-const MAX_HTTP_CONNECTIONS: usize = 1000;
+/// How often the log tells what goes on.
+const REPORT: Duration = Duration::from_secs(120);
 
 /// A running conference server.
 #[derive(Debug)]
@@ -34,6 +39,7 @@ struct Shared {
     config: Arc<Config>,
     workers: Arc<Workers>,
     rooms: Arc<Rooms>,
+    metrics: Metrics,
     page: Page,
     tls: Option<Arc<Tls>>,
 }
@@ -56,11 +62,14 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {address}"))?;
         let address = socket.local_addr()?;
+        let admission = Admission::new(config.max_connections, config.max_connections_per_host);
+        let metrics = Metrics::new(&rooms, &workers, &admission);
         let page = Page::find(config.web_dir.as_deref());
         let shared = Arc::new(Shared {
             config,
             workers,
             rooms,
+            metrics,
             page,
             tls,
         });
@@ -69,9 +78,10 @@ impl Server {
             socket,
             tls: shared.tls.clone(),
             site: site(&shared),
-            max_connections: MAX_HTTP_CONNECTIONS,
+            admission,
         };
         tokio::spawn(listener.run(stop.clone()));
+        tokio::spawn(report(Arc::clone(&shared), stop.clone()));
         Ok(Self { address, shared, stop })
     }
 
@@ -119,7 +129,18 @@ impl Server {
         self.shared.workers.died.notified().await;
     }
 
-    /// Stops listening and ends the workers, and with them all rooms.
+    /// Lets nobody in any more, gives rooms this time to end by themselves, ends the rest, and then everything. Pages are
+    /// told that they may come back.
+    pub async fn shut_down(&self, patience: Duration) {
+        self.shared.rooms.close_doors();
+        if timeout(patience, self.shared.rooms.emptied()).await.is_err() && !patience.is_zero() {
+            tracing::warn!("rooms are ended");
+        }
+        self.shared.rooms.end().await;
+        self.close();
+    }
+
+    /// Stops listening and ends the workers, and with them all rooms, at once.
     pub fn close(&self) {
         self.stop.cancel();
         self.shared.workers.close();
@@ -129,7 +150,8 @@ impl Server {
 fn site(shared: &Arc<Shared>) -> axum::Router {
     let site = axum::Router::new()
         .route("/", get(root))
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
         .with_state(Arc::clone(shared))
         .merge(broadcasters::routes(&shared.rooms, &shared.config));
     let site = match shared.page.files() {
@@ -145,11 +167,63 @@ async fn root(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         return shared.page.index().await;
     }
     let (mut parts, _) = request.into_parts();
+    let admitted = parts.extensions.get().cloned();
     match ConnectionRequest::from_request_parts(&mut parts, &()).await {
         Ok(mut request) => {
             request.set_secure(shared.tls.is_some());
-            connect(Arc::clone(&shared.rooms), request)
+            connect(Arc::clone(&shared.rooms), request, admitted)
         }
         Err(refusal) => refusal,
+    }
+}
+
+/// Whether peers may come: for whoever sends them here.
+async fn health(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
+    if shared.rooms.is_closing() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else if shared.workers.slots().iter().all(|slot| slot.running().is_none()) {
+        (StatusCode::SERVICE_UNAVAILABLE, "no workers")
+    } else {
+        (StatusCode::OK, "ok")
+    }
+}
+
+async fn metrics(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    let allowed = match &shared.config.metrics_token {
+        Some(token) => bears(&headers, token),
+        None => remote.ip().to_canonical().is_loopback(),
+    };
+    if !allowed {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (kind, shared.metrics.text().await).into_response()
+}
+
+/// Writes now and then into the log what goes on.
+async fn report(shared: Arc<Shared>, stop: CancellationToken) {
+    while timeout(REPORT, stop.cancelled()).await.is_err() {
+        for slot in shared.workers.slots() {
+            let Some(running) = slot.running() else { continue };
+            if let Ok(usage) = running.worker.get_resource_usage().await {
+                let (pid, index) = (running.worker.pid(), slot.index);
+                let (user, system, memory) = (usage.ru_utime, usage.ru_stime, usage.ru_maxrss);
+                tracing::info!(
+                    worker = index,
+                    pid,
+                    user_ms = user,
+                    system_ms = system,
+                    memory_kib = memory,
+                    "usage"
+                );
+            }
+        }
+        for room in shared.rooms.all() {
+            tracing::info!(room = room.id, members = room.size(), "room");
+        }
     }
 }

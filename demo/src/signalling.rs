@@ -6,16 +6,17 @@ use std::time::Duration;
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use protoo::{ConnectionRequest, PeerEvent, PeerEvents};
+use protoo::{ConnectionRequest, Options, PeerEvent, PeerEvents};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument as _;
 
+use crate::admission::Admitted;
 use crate::room::{Peer, Room};
 use crate::rooms::Rooms;
 
-/// Answers a request to connect.
-pub(crate) fn connect(rooms: Arc<Rooms>, request: ConnectionRequest) -> Response {
+/// Answers a request to connect, from somebody who was admitted as long as the connection lasts.
+pub(crate) fn connect(rooms: Arc<Rooms>, request: ConnectionRequest, admitted: Option<Arc<Admitted>>) -> Response {
     let valid = |name: &String| (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
     let (Some(room_id), Some(peer_id)) = (
         request.query("roomId").filter(valid),
@@ -26,9 +27,15 @@ pub(crate) fn connect(rooms: Arc<Rooms>, request: ConnectionRequest) -> Response
     if let Err(refusal) = rooms.check(&room_id) {
         return request.reject(503, &refusal.to_string());
     }
+    let request = request.with_options(Options {
+        max_message_size: rooms.config.max_message_size,
+        request_timeout: Duration::from_secs(rooms.config.answer_within),
+        ..Options::default()
+    });
     let span = tracing::info_span!("peer", room = room_id, peer = peer_id);
     request.accept(move |connection| {
         let stay = async move {
+            let _admitted = admitted;
             match rooms.enter(&room_id, &peer_id, connection).await {
                 Ok((room, peer, events)) => {
                     tracing::info!(address = peer.address(), "connected");

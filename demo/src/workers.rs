@@ -79,6 +79,10 @@ impl Workers {
         Ok(workers)
     }
 
+    pub(crate) fn slots(&self) -> &[Arc<Slot>] {
+        &self.slots
+    }
+
     /// The one that sends least, among those that `may` take more.
     pub(crate) fn least_loaded(&self, may: impl Fn(&Slot) -> bool) -> Option<(&Arc<Slot>, Running)> {
         let running = self.slots.iter().filter_map(|slot| Some((slot, slot.running()?)));

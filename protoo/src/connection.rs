@@ -14,6 +14,10 @@ use crate::{CloseCode, Options, SUBPROTOCOL, pump};
 /// Header that tells the reason of a refusal.
 const REJECT_REASON: HeaderName = HeaderName::from_static("x-websocket-reject-reason");
 
+/// Bytes that each connection reads at once, and holds for that as long as it lives. Messages are mostly smaller; the
+/// library's 128 KiB would be most of what an idle connection takes.
+const READ_BUFFER: usize = 4096;
+
 /// A request to connect: an extractor for handlers of axum. The handler answers it with what
 /// [`accept`](Self::accept) or [`reject`](Self::reject) returns, in its own time.
 #[derive(Debug)]
@@ -116,6 +120,7 @@ impl ConnectionRequest {
         let mut response = upgrade
             .max_message_size(limit)
             .max_frame_size(limit)
+            .read_buffer_size(READ_BUFFER)
             .on_failed_upgrade(|error| tracing::debug!(%error, "the connection failed"))
             .on_upgrade(move |socket| {
                 connected(Connection {

@@ -109,6 +109,8 @@ pub(crate) struct Link {
     closed_here: CancellationToken,
     /// Cancelled at the end, after everything else.
     ended: CancellationToken,
+    /// Cancelled when nothing goes over the connection any more.
+    gone: CancellationToken,
     /// Tells the room.
     on_end: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -152,6 +154,7 @@ impl Link {
             closed: AtomicBool::new(false),
             closed_here: CancellationToken::new(),
             ended: CancellationToken::new(),
+            gone: CancellationToken::new(),
             on_end: Mutex::new(None),
         }
     }
@@ -162,6 +165,10 @@ impl Link {
 
     pub(crate) fn ended(&self) -> &CancellationToken {
         &self.ended
+    }
+
+    pub(crate) fn gone(&self) -> &CancellationToken {
+        &self.gone
     }
 
     fn send(&self, text: String) -> Result<(), TransportClosed> {
@@ -320,6 +327,12 @@ impl<D> Peer<D> {
     /// Waits until they are gone.
     pub async fn closed(&self) {
         self.inner.link.ended.cancelled().await;
+    }
+
+    /// Waits until nothing goes over their connection any more: both sides have closed it, or time for that is up. Whoever
+    /// ends the program waits for this, so that the other side learns why.
+    pub async fn gone(&self) {
+        self.inner.link.gone().cancelled().await;
     }
 
     /// Asks them something and waits for the answer.

@@ -43,6 +43,7 @@ fn close_frame(CloseCode { code, reason }: CloseCode) -> Frame {
 }
 
 async fn run(socket: WebSocket, link: Arc<Link>, events: mpsc::UnboundedSender<Queued>) {
+    let _gone = link.gone().clone().drop_guard();
     let (sink, stream) = socket.split();
     let close_within = link.options.close_within;
     let talk = async {

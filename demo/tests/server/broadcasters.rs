@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use crate::client::{Client, LIMIT, http, http_with, open, server, start};
 
 /// Uses the API below a room's broadcasters.
-struct Api<'a>(&'a Server);
+pub struct Api<'a>(pub &'a Server);
 
 impl Api<'_> {
     /// Asks for what must be granted; returns the answer.
-    async fn post(&self, path: &str, body: Value) -> Value {
+    pub async fn post(&self, path: &str, body: Value) -> Value {
         let (status, answer) = self.try_post(path, body).await;
         assert_eq!(status, 200, "{path}: {answer}");
         serde_json::from_str(&answer).unwrap_or(Value::Null)
@@ -31,7 +31,7 @@ impl Api<'_> {
         .await
     }
 
-    async fn create(&self, id: &str, capabilities: Value) -> Value {
+    pub async fn create(&self, id: &str, capabilities: Value) -> Value {
         let data = json!({
             "id": id, "displayName": "Source", "device": { "name": "test" }, "rtpCapabilities": capabilities,
         });
@@ -39,7 +39,7 @@ impl Api<'_> {
     }
 
     /// Makes a plain transport; returns its path and what it told.
-    async fn plain(&self, id: &str) -> (String, Value) {
+    pub async fn plain(&self, id: &str) -> (String, Value) {
         let told = self
             .post(&format!("/{id}/transports"), json!({ "type": "plain" }))
             .await;
@@ -48,7 +48,7 @@ impl Api<'_> {
     }
 }
 
-fn opus() -> Value {
+pub fn opus() -> Value {
     let extension = json!({ "uri": "urn:ietf:params:rtp-hdrext:ssrc-audio-level", "id": 1 });
     let codec = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48_000, "channels": 2 });
     json!({ "codecs": [codec], "headerExtensions": [extension], "encodings": [{ "ssrc": 1111 }] })
@@ -66,7 +66,7 @@ fn packet(sequence: u16, level: u8) -> Vec<u8> {
 }
 
 /// Sends audio to a transport until the future that it is raced with is done.
-async fn while_speaking<T>(transport: &Value, level: u8, wait: impl Future<Output = T>) -> T {
+pub async fn while_speaking<T>(transport: &Value, level: u8, wait: impl Future<Output = T>) -> T {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let address = format!("127.0.0.1:{}", transport["port"]);
     let speak = async {
@@ -81,7 +81,8 @@ async fn while_speaking<T>(transport: &Value, level: u8, wait: impl Future<Outpu
     }
 }
 
-async fn viewer(server: &Server, name: &str) -> Client {
+/// A peer that can receive and has joined.
+pub async fn viewer(server: &Server, name: &str) -> Client {
     let mut viewer = open(server, name).await;
     viewer.transport(true).await;
     viewer.join(name).await;
@@ -208,10 +209,17 @@ async fn what_makes_no_sense_is_refused_with_a_status() {
     let server = start(&["--insecure-http", "--num-workers=1", "--broadcaster-token=t0ken"]).await;
     let mut one = viewer(&server, "one").await;
     let ask = async |method: &str, path: &str, body: &str| {
-        http_with(&server, method, path, "Authorization: Bearer t0ken\r\n", body).await
+        http_with(server.address(), method, path, "Authorization: Bearer t0ken\r\n", body).await
     };
     assert_eq!(http(&server, "GET", "/rooms/r", "").await.0, 401);
-    let wrong = http_with(&server, "GET", "/rooms/r", "Authorization: Bearer t0kex\r\n", "").await;
+    let wrong = http_with(
+        server.address(),
+        "GET",
+        "/rooms/r",
+        "Authorization: Bearer t0kex\r\n",
+        "",
+    )
+    .await;
     assert_eq!(wrong.0, 401);
     assert_eq!(ask("GET", "/rooms/other", "").await.0, 404);
     let good = r#"{"id":"b","displayName":"B","device":{"name":"test"}}"#;
@@ -369,17 +377,21 @@ async fn broadcasts(name: &str, program: &str) {
     assert_eq!(kinds, [Some("audio"), Some("video")]);
     for consumer in &consumers {
         assert_eq!(consumer["peerId"], peer);
-        // A good score of the producer comes of packets that arrive.
-        let heard = async {
-            loop {
-                let told = one.told("consumerScore").await["data"].take();
-                let score = told["score"]["producerScore"].as_u64();
-                if told["consumerId"] == consumer["id"] && score.is_some_and(|score| score > 5) {
-                    return;
-                }
+        let id = json!({ "consumerId": consumer["id"] });
+        let arrives = async {
+            let arrived = |stats: &Value| stats["type"] == "inbound-rtp" && stats["packetCount"].as_u64() > Some(10);
+            while !one
+                .ask("getConsumerStats", id.clone())
+                .await
+                .as_array()
+                .expect("a list")
+                .iter()
+                .any(arrived)
+            {
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        let in_time = tokio::time::timeout(LIMIT, heard).await;
+        let in_time = tokio::time::timeout(LIMIT, arrives).await;
         assert!(in_time.is_ok(), "nothing arrives of {consumer}");
     }
     script.end();

@@ -1,5 +1,6 @@
 //! A server to test, and a client that does what a test says.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// Generous: these tests share the machine with others.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// A server without encryption, with so many workers.
 pub async fn server(workers: usize) -> Server {
@@ -26,10 +27,25 @@ pub async fn server(workers: usize) -> Server {
 pub async fn start(flags: &[&str]) -> Server {
     let always = ["demo", "--listen-port=0", "--media-port=0", "--media-ip=127.0.0.1"];
     let mut config = Config::parse_from(always.iter().chain(flags));
+    config.worker_bin = Some(worker_bin());
+    Server::start(config).await.expect("a server")
+}
+
+/// The worker to use.
+pub fn worker_bin() -> PathBuf {
     let deps = std::env::current_exe().expect("this program");
     let built = deps.ancestors().nth(2).expect("a target directory").join("worker");
-    config.worker_bin = Some(std::env::var_os("WORKER_BIN").map_or(built, PathBuf::from));
-    Server::start(config).await.expect("a server")
+    std::env::var_os("WORKER_BIN").map_or(built, PathBuf::from)
+}
+
+/// Waits until something is so.
+pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(LIMIT, wait).await.is_ok(), "not in time: {what}");
 }
 
 /// One end of a signalling connection.
@@ -38,11 +54,18 @@ pub struct Client {
     /// Requests and notifications that came before somebody asked for them.
     backlog: Vec<Value>,
     asked: u32,
+    /// Whether it was sent away instead of being let in.
+    pub ended: bool,
 }
 
 /// Connects, and waits until it is in a room or sent away.
 pub async fn dial(server: &Server, query: &str) -> Result<Client, Error> {
-    let mut request = format!("ws://{}/?{query}", server.address()).into_client_request()?;
+    dial_at(server.address(), query).await
+}
+
+/// Connects to a server of another process.
+pub async fn dial_at(address: SocketAddr, query: &str) -> Result<Client, Error> {
+    let mut request = format!("ws://{address}/?{query}").into_client_request()?;
     let protocol = "protoo".parse().expect("a header");
     request.headers_mut().insert("sec-websocket-protocol", protocol);
     let (socket, _) = connect_async(request).await?;
@@ -50,9 +73,11 @@ pub async fn dial(server: &Server, query: &str) -> Result<Client, Error> {
         socket,
         backlog: Vec::new(),
         asked: 0,
+        ended: false,
     };
-    if let Some(first) = client.message().await {
-        assert_eq!(first["method"], "mediasoup-version");
+    match client.message().await {
+        Some(first) => assert_eq!(first["method"], "mediasoup-version"),
+        None => client.ended = true,
     }
     Ok(client)
 }
@@ -65,6 +90,18 @@ pub async fn open(server: &Server, peer: &str) -> Client {
 }
 
 impl Client {
+    /// The code with which the server ends the connection; what comes before is ignored.
+    pub async fn close_code(&mut self) -> Option<u16> {
+        loop {
+            let frame = tokio::time::timeout(LIMIT, self.socket.next());
+            match frame.await.expect("something in time") {
+                Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code.into()),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return None,
+            }
+        }
+    }
+
     /// The next message; none if the connection ended.
     pub async fn message(&mut self) -> Option<Value> {
         loop {
@@ -201,12 +238,12 @@ fn sctp_capabilities() -> Value {
 
 /// Asks without encryption; returns status and body.
 pub async fn http(server: &Server, method: &str, path: &str, body: &str) -> (u16, String) {
-    http_with(server, method, path, "", body).await
+    http_with(server.address(), method, path, "", body).await
 }
 
 /// Asks with a header more.
-pub async fn http_with(server: &Server, method: &str, path: &str, header: &str, body: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(server.address()).await.expect("a connection");
+pub async fn http_with(address: SocketAddr, method: &str, path: &str, header: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
     let length = body.len();
     let head = format!("{method} {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: {length}\r\n");
     // A server that refuses early may close before it has read everything.
@@ -214,7 +251,8 @@ pub async fn http_with(server: &Server, method: &str, path: &str, header: &str, 
     let mut answer = String::new();
     let read = tokio::time::timeout(LIMIT, stream.read_to_string(&mut answer)).await;
     let _ = read.expect("an answer in time");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (status.expect("a status"), body.to_owned())
+    // Nothing at all, if it was closed at once.
+    (status.unwrap_or_default(), body.to_owned())
 }

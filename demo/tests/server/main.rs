@@ -3,7 +3,10 @@
 mod broadcasters;
 mod client;
 mod data;
+mod hostile;
 mod media;
+mod metrics;
+mod process;
 mod signalling;
 mod site;
 mod spreading;
