@@ -201,6 +201,31 @@ mod tests {
         Config::command().debug_assert();
     }
 
+    #[test]
+    fn the_documentation_names_flags_that_there_are() {
+        let text = [
+            include_str!("../../docs/demo.md"),
+            include_str!("../../docs/scaling.md"),
+        ]
+        .concat();
+        let command = Config::command();
+        let known: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        let named: Vec<_> = text
+            .split("`--")
+            .skip(1)
+            .map(|rest| {
+                let end = rest
+                    .find(|c: char| !(c.is_ascii_lowercase() || c == '-'))
+                    .unwrap_or(rest.len());
+                &rest[..end]
+            })
+            .collect();
+        assert!(named.len() > 20, "{named:?}");
+        for flag in named {
+            assert!(flag == "help" || known.contains(&flag), "--{flag}");
+        }
+    }
+
     fn with_file(text: &str, flags: &[&str]) -> anyhow::Result<Config> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("demo.toml");
