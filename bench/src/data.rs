@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use clap::Args;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use serde_json::json;
@@ -105,7 +106,7 @@ fn run(binary: &Path, receivers: usize, length: usize, duration: Duration) -> Re
     let mut worker = Worker::spawn(binary)?;
     let mut peers = Peers::new(&mut worker, receivers)?;
     peers.connect()?;
-    let message = vec![0x5a; length];
+    let message = Bytes::from(vec![0x5a; length]);
     let end_of_warm_up = Instant::now() + WARM_UP;
     while Instant::now() < end_of_warm_up {
         peers.exchange(&message)?;
@@ -169,7 +170,7 @@ impl Peers {
     }
 
     /// Sends what may be sent, and lets packets pass once.
-    fn exchange(&mut self, message: &[u8]) -> Result<()> {
+    fn exchange(&mut self, message: &Bytes) -> Result<()> {
         let now = self.now();
         let slowest = self.peers.iter().skip(1).map(|peer| peer.received).min();
         let Some((sender, slowest)) = self.peers.first_mut().zip(slowest) else {
@@ -177,7 +178,10 @@ impl Peers {
         };
         // The first peer counts what it has sent.
         while (sender.received - slowest + 1) as usize * message.len() <= UNDER_WAY {
-            match sender.association.send(now, STREAM, ppid::BINARY, message, ORDERED) {
+            match sender
+                .association
+                .send(now, STREAM, ppid::BINARY, message.clone(), ORDERED)
+            {
                 Ok(()) => sender.received += 1,
                 Err(SendError::BufferFull) => break,
                 Err(error) => return Err(error).context("the sender"),

@@ -203,7 +203,7 @@ fn exchange(data: &[u8]) -> usize {
                     max_retransmissions: (control & 0x40 != 0).then_some(1),
                 };
                 let (stream, length) = (input.short(), usize::from(input.short()));
-                let _ = end.send(now, stream % 8, 53, &vec![7; length], delivery);
+                let _ = end.send(now, stream % 8, 53, vec![7; length].into(), delivery);
             }
             2 => end.reset_stream(now, u16::from(control >> 4)),
             3 if control & 0xf0 == 0xf0 => end.abort(now),

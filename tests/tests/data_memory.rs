@@ -1,7 +1,10 @@
 //! What an SCTP peer can have a worker hold, in bytes.
 
+use bytes::Bytes;
+use serde_json::json;
 use tests::memory::{Counting, held};
-use tests::simulator::data::ORDERED;
+use tests::simulator::Simulation;
+use tests::simulator::data::{DataPeer, ORDERED};
 use worker::sctp::chunks::{DATA, FORWARD_TSN, chunks, push_element, write_checksum};
 use worker::sctp::{Association, Output, Settings, State};
 
@@ -64,7 +67,8 @@ fn victim() -> (Association, [u8; 4], u32) {
         ours.receive(0, &packet);
     }
     packets(&mut ours);
-    peer.send(0, 0, 53, b"x", ORDERED).expect("connected");
+    peer.send(0, 0, 53, Bytes::from_static(b"x"), ORDERED)
+        .expect("connected");
     let sent = packets(&mut peer).remove(0);
     let chunk = chunks(&sent).find(|chunk| chunk.kind == DATA).expect("a chunk of data");
     let number = u32::from_be_bytes(*chunk.value().first_chunk().expect("a number"));
@@ -172,4 +176,39 @@ fn a_peer_cannot_have_much_held() {
         let start = (number % 200) as u16 * 280;
         forward(number, start..start + 280)
     });
+}
+
+#[test]
+fn what_waits_for_many_is_held_once() {
+    const RECEIVERS: usize = 50;
+    const LENGTH: usize = 64 * 1024;
+    let mut simulation = Simulation::new(1);
+    let internal = |transport: &str, consumer: &str| json!({ "routerId": "r", "transportId": transport, "dataProducerId": "p", "dataConsumerId": consumer });
+    let direct = json!({ "direct": true, "maxMessageSize": LENGTH });
+    simulation.request("router.createDirectTransport", internal("direct", ""), direct);
+    let produce = json!({ "type": "direct" });
+    simulation.request("transport.produceData", internal("direct", ""), produce);
+    let consume = json!({ "type": "sctp", "sctpStreamParameters": { "streamId": 1 } });
+    for index in 0..RECEIVERS {
+        simulation.add_data_peer(1_000_000);
+        let to = internal(&format!("d{index}"), &format!("c{index}"));
+        simulation.request("transport.consumeData", to, consume.clone());
+    }
+    let up = simulation.run_until(10_000_000, |simulation| {
+        simulation.data_peers.iter().all(DataPeer::is_connected)
+    });
+    assert!(up);
+    // From here on nobody hears anything.
+    simulation.network.link.loss = 1000;
+    let before = held();
+    for _ in 0..10 {
+        simulation
+            .payload("dataProducer.send", &internal("direct", ""), &[7; LENGTH])
+            .expect("a message that is taken");
+    }
+    let buffered = simulation.request("dataConsumer.getBufferedAmount", internal("d7", "c7"), json!({}));
+    assert_eq!(buffered["bufferedAmount"], 10 * LENGTH);
+    // The first is being sent to each; the others wait for all together.
+    let grown = held() - before;
+    assert!(grown < 3 * (RECEIVERS * LENGTH) as isize, "{grown} bytes");
 }

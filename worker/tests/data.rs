@@ -2,6 +2,7 @@
 
 mod room;
 
+use bytes::Bytes;
 use channel_proto::event::Event;
 use channel_proto::reply::Reply;
 use room::Room;
@@ -164,7 +165,9 @@ fn a_message_reaches_consumers_of_both_kinds_on_any_transport_with_one_copy_for_
         world.consume(transport, "p", id, stream);
     }
     let now = world.room.now;
-    world.peers[0].send(now, 4, 51, b"to all", ORDERED).unwrap();
+    world.peers[0]
+        .send(now, 4, 51, Bytes::from_static(b"to all"), ORDERED)
+        .unwrap();
     world.exchange();
     let mut received = std::mem::take(&mut world.received);
     received.sort();
@@ -193,9 +196,15 @@ fn a_message_of_an_unknown_stream_or_of_dcep_goes_nowhere() {
     world.produce("t0", "p", 4);
     world.consume("direct", "p", "d", 0);
     let now = world.room.now;
-    world.peers[0].send(now, 5, 51, b"unknown stream", ORDERED).unwrap();
-    world.peers[0].send(now, 4, 50, b"open", ORDERED).unwrap();
-    world.peers[0].send(now, 4, 51, b"known", ORDERED).unwrap();
+    world.peers[0]
+        .send(now, 5, 51, Bytes::from_static(b"unknown stream"), ORDERED)
+        .unwrap();
+    world.peers[0]
+        .send(now, 4, 50, Bytes::from_static(b"open"), ORDERED)
+        .unwrap();
+    world.peers[0]
+        .send(now, 4, 51, Bytes::from_static(b"known"), ORDERED)
+        .unwrap();
     world.exchange();
     let payloads: Vec<_> = world
         .room
@@ -299,6 +308,9 @@ fn over_comedia_sctp_makes_the_sender_known_only_without_srtp() {
         }
         assert_eq!(!room.sent_to(7777).is_empty(), known);
         assert_eq!(!room.told.is_empty(), known);
-        assert_eq!(peer.send(room.now, 0, 53, b"x", ORDERED), Err(SendError::NotConnected));
+        assert_eq!(
+            peer.send(room.now, 0, 53, Bytes::from_static(b"x"), ORDERED),
+            Err(SendError::NotConnected)
+        );
     }
 }

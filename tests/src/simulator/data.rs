@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use worker::sctp::{Association, Delivery, Output, SendError, Settings, State, ppid};
 
 use super::network::{Arrival, Protocol};
@@ -77,7 +78,9 @@ impl DataPeer {
     /// # Errors
     /// It was not taken.
     pub fn send(&mut self, stream: u16, payload: &[u8], now: u64) -> Result<(), SendError> {
-        let sent = self.association.send(now, stream, ppid::BINARY, payload, ORDERED);
+        let sent = self
+            .association
+            .send(now, stream, ppid::BINARY, Bytes::copy_from_slice(payload), ORDERED);
         self.poll(now);
         sent
     }

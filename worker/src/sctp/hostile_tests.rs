@@ -123,7 +123,7 @@ fn captured() -> Vec<Vec<u8>> {
     for round in 0..60_u16 {
         for from in 0..2 {
             if net.ends[from].state() == State::Connected {
-                let _ = net.ends[from].send(now, round % 7, 51, &vec![3; 100 * usize::from(round)], ORDERED);
+                let _ = net.ends[from].send(now, round % 7, 51, vec![3; 100 * usize::from(round)].into(), ORDERED);
                 if round % 20 == 19 {
                     net.ends[from].reset_stream(now, round % 7);
                 }
@@ -190,7 +190,7 @@ fn victim() -> (Association, [u8; 4], u32) {
     let mut net = Net::connected();
     net.run_for(1_000_000);
     let now = net.now;
-    net.ends[1].send(now, 0, 53, b"x", ORDERED).unwrap();
+    net.ends[1].send(now, 0, 53, Bytes::from_static(b"x"), ORDERED).unwrap();
     let sent = packets(&mut net.ends[1]).remove(0);
     let [ours, _] = net.ends;
     let chunk = chunks(&sent).find(|chunk| chunk.kind == DATA).unwrap();

@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dcsctp::api::{
     DcSctpSocket, Options, SocketEvent, SocketTime, ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS,
 };
@@ -42,6 +43,8 @@ pub mod ppid {
     pub const EMPTY_BINARY: u32 = 57;
 }
 
+/// What stands for no bytes (RFC 8831 6.6).
+const NOTHING: Bytes = Bytes::from_static(&[0]);
 /// Streams that we announce in both directions: they cost nothing until used, and their number cannot grow later.
 const STREAMS: u16 = 65_535;
 /// Smallest and largest receive window in bytes: what a peer can make us hold of messages that are not complete.
@@ -109,9 +112,6 @@ pub enum SendError {
     /// A message of no bytes whose identifier has no form for that.
     #[error("empty message")]
     Empty,
-    /// The stack refused it.
-    #[error("message refused")]
-    Refused,
 }
 
 /// What follows from a call.
@@ -292,7 +292,7 @@ impl Association {
         now: u64,
         stream: u16,
         ppid: u32,
-        payload: &[u8],
+        payload: Bytes,
         delivery: Delivery,
     ) -> Result<(), SendError> {
         let Some(streams) = self.outgoing_streams() else {
@@ -302,33 +302,25 @@ impl Association {
             return Err(SendError::NoSuchStream);
         }
         let (ppid, payload) = match ppid {
-            _ if !payload.is_empty() => (ppid, payload.to_vec()),
-            ppid::STRING => (ppid::EMPTY_STRING, vec![0]),
-            ppid::BINARY => (ppid::EMPTY_BINARY, vec![0]),
-            ppid::EMPTY_STRING | ppid::EMPTY_BINARY => (ppid, vec![0]),
+            _ if !payload.is_empty() => (ppid, payload),
+            ppid::STRING => (ppid::EMPTY_STRING, NOTHING),
+            ppid::BINARY => (ppid::EMPTY_BINARY, NOTHING),
+            ppid::EMPTY_STRING | ppid::EMPTY_BINARY => (ppid, NOTHING),
             _ => return Err(SendError::Empty),
         };
         let length = payload.len();
         if length > self.settings.max_message_size.min(self.settings.send_buffer_size) {
             return Err(SendError::TooLarge);
         }
-        let (message, at) = (
-            Outgoing {
-                stream,
-                ppid,
-                payload,
-                delivery,
-            },
-            self.time(now),
-        );
-        let Some(socket) = &mut self.socket else {
-            return Err(SendError::NotConnected);
+        let message = Outgoing {
+            stream,
+            ppid,
+            payload,
+            delivery,
         };
-        socket.advance_time(at);
-        let limit = self.settings.send_buffer_size;
-        let sent = self.sending.send(socket.as_mut(), now, message, limit);
-        self.collect(now);
-        sent
+        self.sending.send(now, message, self.settings.send_buffer_size)?;
+        self.with_socket(now, |_| {});
+        Ok(())
     }
 
     /// Resets one of our streams, once its messages are through. What is sent on it later comes after the reset.

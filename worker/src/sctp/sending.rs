@@ -1,13 +1,16 @@
 //! Messages on their way out: which wait, for what, and how the stack gets the others.
 //!
-//! A message waits here until an earlier reset of its stream has been asked for. One with a lifetime also waits until
-//! nothing of its stream waits in the stack: there it would be dropped when its time is over even if a part of it has
-//! left, and the number that the stack then takes for the missing end can fall into a message of any other stream, whose
-//! receiver waits for it in vain. Here it is dropped as a whole.
+//! A message waits here until an earlier reset of its stream has been asked for, and while enough of its stream waits in
+//! the stack, which copies what it gets: here messages for many receivers are one.
+//!
+//! One with a lifetime waits until nothing of its stream waits in the stack: there it would be dropped when its time is
+//! over even if a part of it has left, and the number that the stack then takes for the missing end can fall into a
+//! message of any other stream, whose receiver waits for it in vain. Here it is dropped as a whole.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
 use dcsctp::api::{DcSctpSocket, LifecycleId, Message, PpId, SendOptions, StreamId};
 use hashbrown::HashMap;
 
@@ -18,6 +21,8 @@ pub const MAX_UNFINISHED: usize = 32_768;
 /// Streams whose resets are under way at a time. One request names them all, and it must fit a packet beside other
 /// chunks: the stack drops one that does not.
 const MAX_RESETTING: usize = 200;
+/// Bytes of a stream that wait in the stack before messages wait here: enough for it to fill packets with small ones.
+const IN_STACK: usize = 16 * 1024;
 /// Bytes that leave in one call whatever else there is to send, if the congestion window has room: the stack sends at
 /// most four packets.
 const AT_ONCE: usize = 4000;
@@ -35,7 +40,7 @@ pub struct Outgoing {
     /// What it is.
     pub ppid: u32,
     /// One byte at least.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
     /// How.
     pub delivery: Delivery,
 }
@@ -88,7 +93,8 @@ pub struct Sending {
     /// Streams whose reset the peer has not answered. The stack would take a further reset of them for the same.
     resetting: BTreeSet<u16>,
     behind_resets: VecDeque<Waiting>,
-    with_lifetime: BTreeMap<u16, VecDeque<Waiting>>,
+    /// By stream, in order.
+    waiting: BTreeMap<u16, VecDeque<Waiting>>,
 }
 
 impl Sending {
@@ -101,13 +107,7 @@ impl Sending {
     ///
     /// # Errors
     /// Too much waits.
-    pub fn send(
-        &mut self,
-        socket: &mut dyn DcSctpSocket,
-        now: u64,
-        message: Outgoing,
-        limit: usize,
-    ) -> Result<(), SendError> {
+    pub fn send(&mut self, now: u64, message: Outgoing, limit: usize) -> Result<(), SendError> {
         let (stream, length) = (message.stream, message.payload.len());
         if !self.has_room(length, limit) {
             self.drop_expired(now);
@@ -129,11 +129,11 @@ impl Sending {
             Place::Here
         };
         self.unfinished.insert(waiting.id, Unfinished { stream, length, place });
-        if place == Place::BehindReset {
-            self.behind_resets.push_back(waiting);
-            return Ok(());
+        match place {
+            Place::BehindReset => self.behind_resets.push_back(waiting),
+            _ => self.enqueue(waiting),
         }
-        self.pass(socket, now, waiting)
+        Ok(())
     }
 
     fn has_room(&self, length: usize, limit: usize) -> bool {
@@ -147,12 +147,12 @@ impl Sending {
 
     /// Gives the stack what it can have now. True: it did, and there may be more after what follows from that.
     pub fn advance(&mut self, socket: &mut dyn DcSctpSocket, now: u64) -> bool {
-        let reset = self.reset_streams(socket, now);
-        let passed = self.pass_those_with_lifetime(socket, now);
-        reset || passed
+        let reset = self.reset_streams(socket);
+        let handed = self.hand_over_waiting(socket, now);
+        reset || handed
     }
 
-    fn reset_streams(&mut self, socket: &mut dyn DcSctpSocket, now: u64) -> bool {
+    fn reset_streams(&mut self, socket: &mut dyn DcSctpSocket) -> bool {
         let ready: Vec<u16> = self
             .resets
             .iter()
@@ -174,48 +174,52 @@ impl Sending {
             .partition(|waiting| ready.binary_search(&waiting.message.stream).is_ok());
         self.behind_resets = behind;
         for waiting in released {
-            // Its end is told if it is refused.
-            let _ = self.pass(socket, now, waiting);
+            self.enqueue(waiting);
         }
         true
     }
 
     /// A message is not, or no longer, behind a reset.
-    fn pass(&mut self, socket: &mut dyn DcSctpSocket, now: u64, waiting: Waiting) -> Result<(), SendError> {
+    fn enqueue(&mut self, waiting: Waiting) {
         let stream = waiting.message.stream;
         *self.per_stream.entry(stream).or_default() += 1;
         if let Some(unfinished) = self.unfinished.get_mut(&waiting.id) {
             unfinished.place = Place::Here;
         }
-        if waiting.expires.is_none() {
-            return self.hand_over(socket, now, waiting);
-        }
-        self.with_lifetime.entry(stream).or_default().push_back(waiting);
-        Ok(())
+        self.waiting.entry(stream).or_default().push_back(waiting);
     }
 
-    fn pass_those_with_lifetime(&mut self, socket: &mut dyn DcSctpSocket, now: u64) -> bool {
-        if self.with_lifetime.is_empty() {
+    fn hand_over_waiting(&mut self, socket: &mut dyn DcSctpSocket, now: u64) -> bool {
+        if self.waiting.is_empty() {
             return false;
         }
         self.drop_expired(now);
-        let streams: Vec<u16> = self.with_lifetime.keys().copied().collect();
-        let mut passed = false;
+        let streams: Vec<u16> = self.waiting.keys().copied().collect();
+        let mut handed = false;
         for stream in streams {
-            while socket.buffered_amount(StreamId(stream)) == 0
-                && let Some(waiting) = self.with_lifetime.get_mut(&stream).and_then(VecDeque::pop_front)
-            {
-                let _ = self.hand_over(socket, now, waiting);
-                passed = true;
+            while let Some(waiting) = self.next_of(stream, socket.buffered_amount(StreamId(stream))) {
+                self.hand_over(socket, now, waiting);
+                handed = true;
             }
         }
-        self.with_lifetime.retain(|_, waiting| !waiting.is_empty());
-        passed
+        self.waiting.retain(|_, waiting| !waiting.is_empty());
+        handed
+    }
+
+    /// The message of a stream that the stack is to get, if so many bytes of the stream wait there.
+    fn next_of(&mut self, stream: u16, in_stack: usize) -> Option<Waiting> {
+        let waiting = self.waiting.get_mut(&stream)?;
+        let limit = if waiting.front()?.expires.is_some() {
+            0
+        } else {
+            IN_STACK
+        };
+        (in_stack <= limit).then(|| waiting.pop_front()).flatten()
     }
 
     fn drop_expired(&mut self, now: u64) {
         let mut over = Vec::new();
-        for waiting in self.with_lifetime.values_mut() {
+        for waiting in self.waiting.values_mut() {
             while let Some(first) = waiting
                 .front()
                 .filter(|first| first.expires.is_some_and(|at| at <= now))
@@ -227,7 +231,7 @@ impl Sending {
         over.into_iter().for_each(|id| self.finished(id));
     }
 
-    fn hand_over(&mut self, socket: &mut dyn DcSctpSocket, now: u64, waiting: Waiting) -> Result<(), SendError> {
+    fn hand_over(&mut self, socket: &mut dyn DcSctpSocket, now: u64, waiting: Waiting) {
         let Waiting { id, expires, message } = waiting;
         let (lifetime, max_retransmissions) = match expires {
             None => (None, message.delivery.max_retransmissions),
@@ -244,13 +248,10 @@ impl Sending {
             self.in_stack += 1;
             self.handed += on_the_wire(unfinished.length);
         }
-        // If it is refused, the end of the message is told as for any other.
-        socket
-            .send(
-                Message::new(StreamId(message.stream), PpId(message.ppid), message.payload),
-                &options,
-            )
-            .map_err(|_| SendError::Refused)
+        let payload = message.payload.to_vec();
+        let message = Message::new(StreamId(message.stream), PpId(message.ppid), payload);
+        // If it is refused, which it has no reason for, its end is told as for any other.
+        let _ = socket.send(message, &options);
     }
 
     /// What the stack learns of a message that has so much time left. Its end is told exactly only if all of the

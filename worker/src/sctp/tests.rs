@@ -160,6 +160,7 @@ impl Net {
         delivery: Delivery,
     ) -> Result<(), SendError> {
         let now = self.now;
+        let payload = Bytes::copy_from_slice(payload);
         self.ends[from].send(now, stream, ppid::BINARY, payload, delivery)
     }
 }
@@ -483,11 +484,16 @@ fn identifiers_and_empty_messages_survive() {
     let mut net = Net::connected();
     let now = net.now;
     for ppid in [0, 50, 51, 52, 53, 54, 55, 56, 57, 1234, u32::MAX] {
-        net.ends[0].send(now, 7, ppid, b" ", ORDERED).unwrap();
+        net.ends[0]
+            .send(now, 7, ppid, Bytes::from_static(b" "), ORDERED)
+            .unwrap();
     }
-    net.ends[0].send(now, 7, ppid::STRING, b"", ORDERED).unwrap();
-    net.ends[0].send(now, 7, ppid::BINARY, b"", ORDERED).unwrap();
-    assert_eq!(net.ends[0].send(now, 7, 1234, b"", ORDERED), Err(SendError::Empty));
+    net.ends[0].send(now, 7, ppid::STRING, Bytes::new(), ORDERED).unwrap();
+    net.ends[0].send(now, 7, ppid::BINARY, Bytes::new(), ORDERED).unwrap();
+    assert_eq!(
+        net.ends[0].send(now, 7, 1234, Bytes::new(), ORDERED),
+        Err(SendError::Empty)
+    );
     net.run_for(1_000_000);
     let got: Vec<_> = net.received[1]
         .iter()

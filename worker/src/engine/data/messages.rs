@@ -19,11 +19,10 @@ pub const SEND_BUFFER_FULL: &str = "sctpsendbufferfull";
 /// Transports whose associations have something to say.
 type Touched = SmallVec<[TransportKey; 8]>;
 
-/// A message on its way, copied for the parent once at most.
-struct Message<'a> {
+/// A message on its way: the same bytes for all who get it.
+struct Message {
     ppid: u32,
-    payload: &'a [u8],
-    shared: Option<Bytes>,
+    payload: Bytes,
 }
 
 impl Router {
@@ -57,12 +56,11 @@ impl Router {
         transport.traffic.received.update(context.now, payload.len());
         producer.received(payload.len());
         let mut touched = Touched::new();
-        let mut message = Message {
+        let message = Message {
             ppid,
-            payload,
-            shared: None,
+            payload: Bytes::copy_from_slice(payload),
         };
-        self.forward_message(producer_key, &mut message, &mut touched, context);
+        self.forward_message(producer_key, &message, &mut touched, context);
         self.serve_touched(touched, context);
         Ok(Reply::None)
     }
@@ -88,12 +86,11 @@ impl Router {
             return Err(Failure::error("invalid DataConsumer type"));
         }
         let ppid = ppid.clone()?;
-        let mut message = Message {
+        let message = Message {
             ppid,
-            payload,
-            shared: None,
+            payload: Bytes::copy_from_slice(payload),
         };
-        let sent = self.send_message(consumer_key, &mut message, context);
+        let sent = self.send_message(consumer_key, &message, context);
         self.serve_sctp(key, context);
         match sent {
             Ok(_) => Ok(Reply::None),
@@ -240,19 +237,14 @@ impl Router {
         };
         if let Some(producer) = self.data_producers.get_mut(producer_key) {
             producer.received(payload.len());
-            let mut message = Message {
-                ppid,
-                payload: &payload,
-                shared: Some(payload.clone()),
-            };
-            self.forward_message(producer_key, &mut message, touched, context);
+            self.forward_message(producer_key, &Message { ppid, payload }, touched, context);
         }
     }
 
     fn forward_message(
         &mut self,
         producer_key: DataProducerKey,
-        message: &mut Message<'_>,
+        message: &Message,
         touched: &mut Touched,
         context: &mut Context<'_>,
     ) {
@@ -281,7 +273,7 @@ impl Router {
     fn send_message(
         &mut self,
         key: DataConsumerKey,
-        message: &mut Message<'_>,
+        message: &Message,
         context: &mut Context<'_>,
     ) -> Result<Option<TransportKey>, SendError> {
         let Some(consumer) = self.data_consumers.get_mut(key) else {
@@ -291,15 +283,14 @@ impl Router {
         let Some(transport) = self.transports.get_mut(transport_key) else {
             return Err(SendError::NotConnected);
         };
-        let payload = message.payload;
+        let payload = &message.payload;
         if payload.len() as u64 > transport.max_message_size {
             return Err(SendError::TooLarge);
         }
         let (Some((stream, delivery)), Some(sctp)) = (consumer.stream(), &mut transport.sctp) else {
-            let shared = message.shared.get_or_insert_with(|| Bytes::copy_from_slice(payload));
             context
                 .outbox
-                .notify_message(&consumer.id, message.ppid, shared.clone());
+                .notify_message(&consumer.id, message.ppid, payload.clone());
             transport.traffic.sent.update(context.now, payload.len());
             consumer.sent(payload.len());
             return Ok(None);
@@ -311,7 +302,7 @@ impl Router {
         consumer.sent(payload.len());
         let sent = sctp
             .association
-            .send(context.now, stream, message.ppid, payload, delivery);
+            .send(context.now, stream, message.ppid, payload.clone(), delivery);
         if sent == Err(SendError::BufferFull) {
             sctp.tell_buffered();
             context.outbox.notify(&consumer.id, Event::SctpSendBufferFull);
