@@ -24,9 +24,9 @@ fn cycle(simulation: &mut Simulation, number: usize) {
     let ip = json!({ "ip": "10.0.0.1" });
     let of = |transport: &str| json!({ "routerId": "r", "transportId": transport });
     let to = simulation.plain_transport("in0", None);
-    simulation.produce_video("in0", "v0", 1111, 1000);
+    simulation.produce_video("in0", "v0", &[1111], 1000);
     simulation.plain_transport("out0", Some("10.3.0.1:5000".parse().expect("an address")));
-    simulation.consume_video("out0", "w0", "v0", 1111, 2222);
+    simulation.consume_video("out0", "w0", "v0", &[1111], 2222);
     let web = json!({ "listenIps": [ip], "enableTcp": true, "enableSctp": true,
         "numSctpStreams": { "OS": 1024, "MIS": 1024 }, "maxSctpMessageSize": 262_144, "sctpSendBufferSize": 262_144 });
     simulation.request("router.createWebRtcTransport", of("web"), web.clone());

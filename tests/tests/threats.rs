@@ -378,7 +378,7 @@ fn comedia_latching() {
     let key = vec![3; suite.master_length()];
     let parameters = json!({ "srtpParameters": { "cryptoSuite": suite.as_str(), "keyBase64": STANDARD.encode(&key) } });
     simulation.request("transport.connect", internal.clone(), parameters);
-    simulation.produce_video("plain", "v", SSRC, 0);
+    simulation.produce_video("plain", "v", &[SSRC], 0);
     let mut sender = SrtpSender::new(suite, &key).expect("a key");
     let mut packet = |sequence: u8| {
         let mut packet = vec![0x80, 96, 0, sequence, 0, 0, 0, 9];

@@ -12,6 +12,8 @@ pub const FRAME: u64 = 33_000;
 pub const FRAME_TICKS: u32 = 2970;
 /// Packets of a frame.
 pub const PARTS: u32 = 4;
+/// The numbers of one of several streams of a sender begin with so many times its index.
+pub const STREAM: u32 = 10_000_000;
 /// Payload type that a sender uses; that of retransmissions is one more.
 pub const SENT_TYPE: u8 = 96;
 /// Payload type that a receiver gets; that of retransmissions is one more.
@@ -24,6 +26,8 @@ const ASK_AGAIN: u64 = 60_000;
 const MAX_ASKS: u32 = 12;
 /// Microseconds between two rounds of a receiver.
 const ROUND: u64 = 20_000;
+/// Microseconds between two reports of a sender.
+const REPORT: u64 = 1_000_000;
 
 /// The payload of the packet with this number: a VP8 descriptor, a frame header, the number, filling that depends on it.
 pub fn payload(number: u32, picture: u16, key: bool, first: bool) -> Vec<u8> {
@@ -45,8 +49,34 @@ fn rtp(payload_type: u8, marker: bool, sequence: u16, timestamp: u32, ssrc: u32,
     packet
 }
 
+/// The same with MID and a RID in the extension of this id: 2 for streams, 3 for those that repair one.
+fn named(packet: &[u8], id: u8, rid: &str) -> Vec<u8> {
+    let mut block = vec![0x14];
+    block.extend(b"video");
+    block.push(id << 4 | (rid.len() as u8 - 1));
+    block.extend(rid.as_bytes());
+    block.resize(block.len().next_multiple_of(4), 0);
+    let mut named = packet[..12].to_vec();
+    named[0] |= 0x10;
+    named.extend([0xbe, 0xde, 0, (block.len() / 4) as u8]);
+    named.extend(block);
+    named.extend(&packet[12..]);
+    named
+}
+
+/// A sender report (RFC 3550 6.4.1).
+fn sender_report(ssrc: u32, now: u64, timestamp: u32) -> Vec<u8> {
+    let mut report = vec![0x80, 200, 0, 6];
+    report.extend(ssrc.to_be_bytes());
+    let ntp = (3_900_000_000_u64 << 32) + (u128::from(now) * (1 << 32) / 1_000_000) as u64;
+    report.extend(ntp.to_be_bytes());
+    report.extend(timestamp.to_be_bytes());
+    report.extend([0; 8]);
+    report
+}
+
 /// A feedback packet (RFC 4585 6.1).
-fn feedback(packet_type: u8, format: u8, media_ssrc: u32, items: &[u8]) -> Vec<u8> {
+pub fn feedback(packet_type: u8, format: u8, media_ssrc: u32, items: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x80 | format, packet_type, 0, (2 + items.len() / 4) as u8];
     packet.extend(1_u32.to_be_bytes());
     packet.extend(media_ssrc.to_be_bytes());
@@ -94,6 +124,11 @@ pub struct Sender {
     pub key_wanted: bool,
     /// Whether it makes a key frame when asked for one.
     pub obeys: bool,
+    /// Whether it sends packets again in a stream of their own.
+    pub rtx: bool,
+    /// RID that it names its packets with.
+    pub rid: Option<&'static str>,
+    next_report: u64,
     picture: u16,
     kept: BTreeMap<u32, (u16, Vec<u8>)>,
     rtx_sequence: u16,
@@ -116,6 +151,9 @@ impl Sender {
             repeated: 0,
             key_wanted: true,
             obeys: true,
+            rtx: true,
+            rid: None,
+            next_report: now,
             picture: 0,
             kept: BTreeMap::new(),
             rtx_sequence: 7,
@@ -133,6 +171,26 @@ impl Sender {
         });
     }
 
+    /// Sends an RTP packet, with its RID as the extension of this id.
+    fn put_named(&mut self, packet: Vec<u8>, id: u8) {
+        let packet = match self.rid {
+            Some(rid) => named(&packet, id, rid),
+            None => packet,
+        };
+        self.put(packet);
+    }
+
+    /// Goes on after a while in which it did not send: the frames of that time were never made.
+    pub fn resume(&mut self, now: u64) {
+        self.running = true;
+        let left_out = (now.saturating_sub(self.next_frame) / FRAME) as u32;
+        self.next_frame += FRAME * u64::from(left_out);
+        self.timestamp = self.timestamp.wrapping_add(FRAME_TICKS * left_out);
+        self.number += PARTS * left_out;
+        self.picture = (self.picture + left_out as u16) & 0x7fff;
+        self.key_wanted = true;
+    }
+
     /// When its next frame is due.
     pub fn deadline(&self) -> Option<u64> {
         self.running.then_some(self.next_frame)
@@ -143,7 +201,11 @@ impl Sender {
         if !self.running || now < self.next_frame {
             return;
         }
-        self.next_frame = now + FRAME;
+        self.next_frame += FRAME;
+        if now >= self.next_report {
+            self.next_report = now + REPORT;
+            self.put(sender_report(self.ssrc, self.next_frame - FRAME, self.timestamp));
+        }
         let key = std::mem::take(&mut self.key_wanted);
         for part in 0..PARTS {
             let payload = payload(self.number, self.picture, key, part == 0);
@@ -153,7 +215,7 @@ impl Sender {
             if self.kept.len() > KEPT {
                 self.kept.pop_first();
             }
-            self.put(packet);
+            self.put_named(packet, 2);
             self.sequence = self.sequence.wrapping_add(1);
             self.number += 1;
         }
@@ -188,6 +250,11 @@ impl Sender {
             let wanted = first.wrapping_add(offset);
             let found = self.kept.values().rev().find(|(sequence, _)| *sequence == wanted);
             let Some((_, packet)) = found.cloned() else { continue };
+            self.repeated += 1;
+            if !self.rtx {
+                self.put_named(packet, 2);
+                continue;
+            }
             let mut payload = wanted.to_be_bytes().to_vec();
             payload.extend(&packet[12..]);
             let timestamp = u32::from_be_bytes(packet[4..8].try_into().expect("four bytes"));
@@ -201,8 +268,7 @@ impl Sender {
                 &payload,
             );
             self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
-            self.repeated += 1;
-            self.put(bytes);
+            self.put_named(bytes, 3);
         }
     }
 

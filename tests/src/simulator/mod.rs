@@ -19,7 +19,7 @@ use worker::engine::outbox::{ChannelMessage, Outbox};
 use worker::engine::{Config, Datagram, Engine};
 
 use data::DataPeer;
-use media::{RECEIVED_TYPE, Receiver, SENT_TYPE, Sender};
+use media::{RECEIVED_TYPE, Receiver, SENT_TYPE, STREAM, Sender};
 use network::{Arrival, Network, Protocol};
 use peer::Peer;
 
@@ -40,6 +40,8 @@ pub struct Simulation {
     pub data_peers: Vec<DataPeer>,
     /// Messages that the parent was handed: data consumer and bytes.
     pub handed: Vec<(String, Bytes)>,
+    /// How senders and receivers of video are that are added from now on.
+    pub options: VideoOptions,
     /// Notifications: when, target, event, data.
     pub told: Vec<(u64, String, String, Value)>,
     receiver_at: HashMap<SocketAddr, usize>,
@@ -47,6 +49,24 @@ pub struct Simulation {
     epoch: Instant,
     next_id: u32,
 }
+
+/// How senders and receivers of video are.
+#[derive(Debug, Clone, Copy)]
+pub struct VideoOptions {
+    /// Whether packets are sent again in streams of their own.
+    pub rtx: bool,
+    /// Whether streams of senders are named by RIDs, `r0` and so on, instead of SSRCs.
+    pub rids: bool,
+}
+
+impl Default for VideoOptions {
+    fn default() -> Self {
+        Self { rtx: true, rids: false }
+    }
+}
+
+/// RIDs of streams.
+const RIDS: [&str; 3] = ["r0", "r1", "r2"];
 
 impl Simulation {
     /// With a router `r`.
@@ -66,6 +86,7 @@ impl Simulation {
             receivers: Vec::new(),
             data_peers: Vec::new(),
             handed: Vec::new(),
+            options: VideoOptions::default(),
             told: Vec::new(),
             receiver_at: HashMap::new(),
             outbox: Outbox::new(),
@@ -191,42 +212,77 @@ impl Simulation {
     /// A sender of VP8 with transport `in<index>` and producer `v<index>`; requests for key frames keep `delay` ms
     /// between them. Returns its index.
     pub fn add_sender(&mut self, ssrc: u32, delay: u32) -> usize {
+        self.add_simulcast_sender(&[ssrc], delay)
+    }
+
+    /// The same with several streams, each a [`Sender`] at the same address. Returns the index of the first one.
+    pub fn add_simulcast_sender(&mut self, ssrcs: &[u32], delay: u32) -> usize {
         let index = self.senders.len();
         let address = SocketAddr::from(([10, 2, 0, index as u8 + 1], 5000));
         let to = self.plain_transport(&format!("in{index}"), None);
-        self.produce_video(&format!("in{index}"), &format!("v{index}"), ssrc, delay);
-        self.senders.push(Sender::new(address, to, ssrc, self.now()));
+        self.produce_video(&format!("in{index}"), &format!("v{index}"), ssrcs, delay);
+        for (stream, ssrc) in ssrcs.iter().enumerate() {
+            let mut sender = Sender::new(address, to, *ssrc, self.now());
+            sender.number = STREAM * stream as u32;
+            // Streams have nothing in common but the time.
+            sender.timestamp = sender.timestamp.wrapping_add(STREAM * 97 * stream as u32);
+            sender.sequence = sender.sequence.wrapping_add(20_000 * stream as u16);
+            sender.rtx = self.options.rtx;
+            sender.rid = self.options.rids.then(|| RIDS[stream]);
+            self.senders.push(sender);
+        }
         index
     }
 
-    /// A producer of VP8 on a transport, with retransmissions under the next SSRC.
-    pub fn produce_video(&mut self, transport: &str, producer: &str, ssrc: u32, delay: u32) {
+    /// A producer of VP8 on a transport, with retransmissions under the next SSRCs.
+    pub fn produce_video(&mut self, transport: &str, producer: &str, ssrcs: &[u32], delay: u32) {
+        let options = self.options;
+        let encoding = |(index, ssrc): (usize, &u32)| match (options.rids, options.rtx) {
+            (true, _) => json!({ "rid": RIDS[index] }),
+            (false, true) => json!({ "ssrc": ssrc, "rtx": { "ssrc": ssrc + 1 } }),
+            (false, false) => json!({ "ssrc": ssrc }),
+        };
+        let mapped = |(index, ssrc): (usize, &u32)| match options.rids {
+            true => json!({ "rid": RIDS[index], "mappedSsrc": mapped(*ssrc) }),
+            false => json!({ "ssrc": ssrc, "mappedSsrc": mapped(*ssrc) }),
+        };
+        let extensions = ["mid", "rtp-stream-id", "repaired-rtp-stream-id"].iter().enumerate();
+        let extensions: Vec<_> = extensions
+            .map(|(index, name)| json!({ "id": index + 1, "uri": format!("urn:ietf:params:rtp-hdrext:sdes:{name}") }))
+            .collect();
         let parameters = json!({
-            "mid": "video", "codecs": video_codecs(SENT_TYPE),
-            "encodings": [{ "ssrc": ssrc, "rtx": { "ssrc": ssrc + 1 } }],
+            "mid": "video", "codecs": video_codecs(SENT_TYPE, options.rtx), "headerExtensions": extensions,
+            "encodings": ssrcs.iter().enumerate().map(encoding).collect::<Vec<_>>(),
         });
-        let types =
-            [0, 1].map(|add| json!({ "payloadType": SENT_TYPE + add, "mappedPayloadType": RECEIVED_TYPE + add }));
-        let mapping = json!({ "codecs": types, "encodings": [{ "ssrc": ssrc, "mappedSsrc": ssrc + 2 }] });
+        let types: Vec<_> = (0..=u8::from(options.rtx))
+            .map(|add| json!({ "payloadType": SENT_TYPE + add, "mappedPayloadType": RECEIVED_TYPE + add }))
+            .collect();
+        let encodings: Vec<_> = ssrcs.iter().enumerate().map(mapped).collect();
+        let mapping = json!({ "codecs": types, "encodings": encodings });
         let internal = json!({ "routerId": "r", "transportId": transport, "producerId": producer });
         let data = json!({ "kind": "video", "rtpParameters": parameters, "rtpMapping": mapping,
             "keyFrameRequestDelay": delay });
         self.request("transport.produce", internal, data);
     }
 
-    /// A receiver of what sender `v<sender>` sends, with transport `out<index>` and consumer `w<index>`.
-    /// Returns its index.
+    /// A receiver of what producer `v<sender>` sends, with transport `out<index>` and consumer `w<index>`; of several
+    /// streams it gets one at a time. Returns its index.
     pub fn add_receiver(&mut self, sender: usize) -> usize {
         let index = self.receivers.len();
         let address = SocketAddr::from(([10, 3, (index / 200) as u8, (index % 200) as u8 + 1], 5000));
         let to = self.plain_transport(&format!("out{index}"), Some(address));
         let ssrc = 1_000_000 + 10 * index as u32;
-        let produced = self.senders[sender].ssrc;
+        let produced: Vec<u32> = self
+            .senders
+            .iter()
+            .filter(|other| other.to == self.senders[sender].to)
+            .map(|other| other.ssrc)
+            .collect();
         self.consume_video(
             &format!("out{index}"),
             &format!("w{index}"),
             &format!("v{sender}"),
-            produced,
+            &produced,
             ssrc,
         );
         self.receiver_at.insert(address, index);
@@ -234,16 +290,21 @@ impl Simulation {
         index
     }
 
-    /// A consumer of a producer that [`produce_video`](Self::produce_video) made with the SSRC `produced`.
-    pub fn consume_video(&mut self, transport: &str, consumer: &str, producer: &str, produced: u32, ssrc: u32) {
-        let parameters = json!({
-            "codecs": video_codecs(RECEIVED_TYPE), "encodings": [{ "ssrc": ssrc, "rtx": { "ssrc": ssrc + 1 } }],
-        });
+    /// A consumer of a producer that [`produce_video`](Self::produce_video) made with these SSRCs.
+    pub fn consume_video(&mut self, transport: &str, consumer: &str, producer: &str, produced: &[u32], ssrc: u32) {
+        let rtx = self.options.rtx;
+        let kind = if produced.len() > 1 { "simulcast" } else { "simple" };
+        let mut encoding = json!({ "ssrc": ssrc, "scalabilityMode": format!("S{}T1", produced.len()) });
+        if rtx {
+            encoding["rtx"] = json!({ "ssrc": ssrc + 1 });
+        }
+        let parameters = json!({ "codecs": video_codecs(RECEIVED_TYPE, rtx), "encodings": [encoding] });
         let internal = json!({
             "routerId": "r", "transportId": transport, "consumerId": consumer, "producerId": producer,
         });
-        let data = json!({ "kind": "video", "type": "simple", "rtpParameters": parameters,
-            "consumableRtpEncodings": [{ "ssrc": produced + 2 }] });
+        let consumable: Vec<_> = produced.iter().map(|ssrc| json!({ "ssrc": mapped(*ssrc) })).collect();
+        let data = json!({ "kind": "video", "type": kind, "rtpParameters": parameters,
+            "consumableRtpEncodings": consumable });
         self.request("transport.consume", internal, data);
     }
 
@@ -373,8 +434,13 @@ impl Simulation {
             peer.handle(&arrival, now);
             return;
         }
-        if let Some(sender) = self.senders.iter_mut().find(|sender| sender.address == arrival.to) {
-            sender.handle(&arrival, now);
+        let mut senders = self
+            .senders
+            .iter_mut()
+            .filter(|sender| sender.address == arrival.to)
+            .peekable();
+        if senders.peek().is_some() {
+            senders.for_each(|sender| sender.handle(&arrival, now));
             return;
         }
         if let Some(peer) = self.data_peers.iter_mut().find(|peer| peer.address == arrival.to) {
@@ -434,13 +500,22 @@ impl Simulation {
     }
 }
 
-/// VP8 with all feedback, and its retransmissions.
-fn video_codecs(payload_type: u8) -> Value {
-    json!([
-        { "mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90_000, "rtcpFeedback": [
-            { "type": "nack" }, { "type": "nack", "parameter": "pli" },
-        ] },
-        { "mimeType": "video/rtx", "payloadType": payload_type + 1, "clockRate": 90_000,
-          "parameters": { "apt": payload_type } },
-    ])
+/// The SSRC that stands for a sender's inside the router.
+fn mapped(ssrc: u32) -> u32 {
+    ssrc + 2
+}
+
+/// VP8 with all feedback, and its retransmissions if there are any.
+fn video_codecs(payload_type: u8, rtx: bool) -> Value {
+    let mut codecs = vec![json!({
+        "mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90_000,
+        "rtcpFeedback": [{ "type": "nack" }, { "type": "nack", "parameter": "pli" }],
+    })];
+    if rtx {
+        codecs.push(json!({
+            "mimeType": "video/rtx", "payloadType": payload_type + 1, "clockRate": 90_000,
+            "parameters": { "apt": payload_type },
+        }));
+    }
+    codecs.into()
 }

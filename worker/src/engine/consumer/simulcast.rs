@@ -13,6 +13,9 @@ use crate::rtp::sequence::{SequenceMapper, is_higher};
 
 /// By how much timestamps may be moved at a switch so that they do not go back, in milliseconds.
 const MAX_EXTRA_MS: u32 = 75;
+/// How many key frames of a target may come whose timestamps would have to be moved by more. One whose packets were lost
+/// and repaired comes late; a sender whose clocks are wrong will not do any better.
+const MAX_UNFIT: u8 = 3;
 /// Distance of the first frame of a stream from the last one before it, if timestamps have to be moved.
 const FRAME_MS: u32 = 33;
 
@@ -32,11 +35,42 @@ pub struct Simulcast {
     reference: Option<u8>,
     /// Subtracted from timestamps.
     timestamp_offset: u32,
+    /// What else is done to those shortly after a switch.
+    shift: Option<Shift>,
     newest_timestamp: Option<u32>,
     /// The newest packet sent ended a frame.
     frame_ended: bool,
-    /// A key frame was asked for, for the timestamps of the last one did not fit.
-    asked_for_timestamps: bool,
+    /// Key frames of the target whose timestamps did not fit, one after the other.
+    unfit_key_frames: u8,
+}
+
+/// A key frame that would not have come after what was sent before it is moved by `extra` ticks, and the frames after it
+/// by less and less, so that switches add up to nothing.
+#[derive(Debug, Clone, Copy)]
+struct Shift {
+    /// Timestamp of the key frame, as received.
+    since: u32,
+    extra: u32,
+}
+
+/// How long a shift is remembered for late packets, in ticks: more than a minute of any video.
+const SHIFT_MEMORY: u32 = 90_000 * 60;
+
+impl Shift {
+    /// By how much a timestamp is moved. What lies behind the key frame by twice the shift is not moved any more;
+    /// between them time passes at half the pace.
+    fn of(self, timestamp: u32) -> u32 {
+        match timestamp.wrapping_sub(self.since) {
+            after if after < self.extra.saturating_mul(2) => self.extra - after.div_ceil(2),
+            after if after < 1 << 31 => 0,
+            _ => self.extra,
+        }
+    }
+
+    fn is_over(self, timestamp: u32) -> bool {
+        let after = timestamp.wrapping_sub(self.since);
+        (self.extra.saturating_mul(2).saturating_add(SHIFT_MEMORY)..1 << 31).contains(&after)
+    }
 }
 
 /// Temporal layers of the stream that is sent.
@@ -112,9 +146,10 @@ impl Simulcast {
             current: None,
             reference: None,
             timestamp_offset: 0,
+            shift: None,
             newest_timestamp: None,
             frame_ended: true,
-            asked_for_timestamps: false,
+            unfit_key_frames: 0,
         }
     }
 
@@ -147,7 +182,7 @@ impl Simulcast {
             return false;
         }
         (self.target, self.current) = (None, None);
-        self.asked_for_timestamps = false;
+        self.unfit_key_frames = 0;
         true
     }
 
@@ -198,6 +233,9 @@ impl Simulcast {
         };
         if self.reference.is_none() || self.newest_timestamp.is_none() {
             self.reference = Some(new.spatial);
+        }
+        if self.target.is_none_or(|before| before.spatial != new.spatial) {
+            self.unfit_key_frames = 0;
         }
         self.target = target;
         let mut retargeted = Retargeted::default();
@@ -251,7 +289,9 @@ impl Simulcast {
         let Some(sequence_number) = self.sequence.input(packet.sequence_number) else {
             return Outcome::Drop(Why::Late);
         };
-        let timestamp = packet.timestamp.wrapping_sub(self.timestamp_offset);
+        self.shift = self.shift.filter(|shift| !shift.is_over(packet.timestamp));
+        let moved = self.shift.map_or(0, |shift| shift.of(packet.timestamp));
+        let timestamp = packet.timestamp.wrapping_sub(self.timestamp_offset).wrapping_add(moved);
         if self
             .newest_timestamp
             .is_none_or(|newest| is_higher::<32>(timestamp, newest))
@@ -281,6 +321,7 @@ impl Simulcast {
                 offset = from.offset_from(&to, self.clock_rate);
             }
         }
+        let mut shift = None;
         if let Some(newest) = self.newest_timestamp {
             let behind = newest.wrapping_sub(packet.timestamp.wrapping_sub(offset));
             // Not after what was sent last: a receiver would take the frame for an old one.
@@ -288,18 +329,20 @@ impl Simulcast {
                 let ticks = |ms: u32| (u64::from(ms) * u64::from(self.clock_rate) / 1000) as u32;
                 let mut extra = behind.saturating_add(ticks(FRAME_MS));
                 if extra > ticks(MAX_EXTRA_MS) {
-                    if !self.asked_for_timestamps {
-                        self.asked_for_timestamps = true;
+                    if self.unfit_key_frames < MAX_UNFIT {
+                        self.unfit_key_frames += 1;
                         return false;
                     }
-                    // Time must not run away from the senders' clocks by more than it must.
+                    // No more than it must.
                     extra = behind.wrapping_add(1);
                 }
-                offset = offset.wrapping_sub(extra);
+                let since = packet.timestamp;
+                shift = Some(Shift { since, extra });
             }
         }
-        self.asked_for_timestamps = false;
+        self.unfit_key_frames = 0;
         self.timestamp_offset = offset;
+        self.shift = shift;
         if !self.frame_ended {
             // The frame before remains incomplete; without a gap the receiver would wait for its end in vain.
             self.sequence.leave_gap();

@@ -104,17 +104,34 @@ fn timestamps_do_not_go_back() {
         temporal: 0,
     });
     consumer.evaluate(&together, true);
-    // A frame of nearly the same time is moved by a little, and so is what follows it.
-    let near = packet(50, 1_089_000, true, true);
-    assert_eq!(
-        sent(consumer.forward(&near, 1, true, &together)),
-        (1001, 90_000 + 33 * 90)
-    );
-    let next = packet(51, 1_092_000, false, true);
-    assert_eq!(
-        sent(consumer.forward(&next, 1, true, &together)),
-        (1002, 93_000 + 33 * 90)
-    );
+    // A frame of nearly the same time is moved by a little, what follows it by less and less.
+    let mut timestamps = Vec::new();
+    for number in 0..5_u16 {
+        let packet = packet(50 + number, 1_089_000 + 3000 * u32::from(number), number == 0, true);
+        timestamps.push(sent(consumer.forward(&packet, 1, true, &together)).1);
+    }
+    assert_eq!(timestamps[0], 90_000 + 33 * 90);
+    assert!(timestamps.is_sorted());
+    assert_eq!(timestamps[3..], [98_000, 101_000]);
+}
+
+#[test]
+fn a_shift_fades_and_keeps_the_order() {
+    for extra in [1, 2, 2970, 6750, 100_000] {
+        let shift = Shift {
+            since: u32::MAX - 5000,
+            extra,
+        };
+        let moved = |after: u32| after + shift.of(shift.since.wrapping_add(after));
+        assert_eq!(moved(0), extra);
+        for after in 0..4 * extra.min(20_000) {
+            assert!(moved(after) <= moved(after + 1));
+        }
+        assert_eq!(moved(2 * extra), 2 * extra);
+        assert!(!shift.is_over(shift.since.wrapping_add(2 * extra)));
+        assert!(shift.is_over(shift.since.wrapping_add(2 * extra + SHIFT_MEMORY)));
+        assert!(!shift.is_over(shift.since.wrapping_sub(10)));
+    }
 }
 
 #[test]
@@ -128,15 +145,16 @@ fn timestamps_far_back_are_not_taken_at_once() {
     });
     consumer.evaluate(&together, true);
     let far = |sequence| packet(sequence, 1_100_000, true, true);
-    assert_eq!(consumer.forward(&far(50), 1, true, &together), Outcome::KeyFrameNeeded);
-    // The old stream goes on meanwhile; the second try ends it.
+    for number in 1..4 {
+        assert_eq!(consumer.forward(&far(50), 1, true, &together), Outcome::KeyFrameNeeded);
+        // The old stream goes on meanwhile.
+        let old = packet(10 + number, 900_000 + 3000 * u32::from(number), false, true);
+        let (sequence_number, _) = sent(consumer.forward(&old, 0, true, &together));
+        assert_eq!(sequence_number, 1000 + number);
+    }
+    assert_eq!(sent(consumer.forward(&far(60), 1, true, &together)), (1004, 909_001));
     assert_eq!(
-        sent(consumer.forward(&packet(11, 903_000, false, true), 0, true, &together)),
-        (1001, 903_000)
-    );
-    assert_eq!(sent(consumer.forward(&far(60), 1, true, &together)), (1002, 903_001));
-    assert_eq!(
-        consumer.forward(&packet(12, 906_000, false, true), 0, true, &together),
+        consumer.forward(&packet(14, 912_000, false, true), 0, true, &together),
         Outcome::Foreign
     );
 }

@@ -36,7 +36,7 @@ pub struct LayerPacket {
     pub inter_predicted: bool,
     /// Predicted from the spatial layer below.
     pub inter_layer: bool,
-    /// From here on a receiver can switch up to its temporal layer.
+    /// Later frames of higher temporal layers need none of these layers from before it.
     pub switching_up: bool,
 }
 
@@ -68,6 +68,9 @@ pub struct SvcLayers {
     target: Layers,
     /// None before the first key frame.
     current: Option<Layers>,
+    /// Frames of temporal layers up to this one need nothing that has been left out, as the sender's switching points
+    /// (RFC 9628 4.2) tell.
+    reachable: u8,
     /// Newest picture and how many bits its number has.
     newest: Option<(u16, u32)>,
     /// Layers from a picture on, newest last; spilled only by changes in quick succession.
@@ -101,6 +104,7 @@ impl SvcLayers {
             k_svc,
             target: lowest,
             current: None,
+            reachable: 0,
             newest: None,
             changes: SmallVec::new(),
         }
@@ -119,6 +123,7 @@ impl SvcLayers {
     /// The next packet is the first one of a key frame with which the receiver begins.
     pub fn begin(&mut self) {
         self.current = None;
+        self.reachable = 0;
         self.newest = None;
         self.changes.clear();
     }
@@ -140,13 +145,14 @@ impl SvcLayers {
         if self.is_filtered(packet, layer, current) {
             return None;
         }
-        // At the first packet of a picture that needs no frames that have been left out so far.
-        let entered = packet.switching_up && packet.start && !packet.inter_layer;
-        if layer.temporal > current.temporal && layer.temporal <= self.target.temporal && entered {
-            current.temporal = layer.temporal;
-        }
-        if layer.temporal > current.temporal {
+        if layer.temporal > current.temporal.max(self.reachable.min(self.target.temporal)) {
+            self.reachable = self.reachable.min(layer.temporal - 1);
             return None;
+        }
+        current.temporal = current.temporal.max(layer.temporal);
+        // Later frames of higher temporal layers need nothing from before this one but what has been sent.
+        if packet.switching_up || packet.is_key_frame {
+            self.reachable = u8::MAX;
         }
         if self.target.temporal < current.temporal && layer.temporal == self.target.temporal && packet.end {
             current.temporal = self.target.temporal;

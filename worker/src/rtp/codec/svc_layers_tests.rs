@@ -90,28 +90,26 @@ fn k_svc_sends_lower_layers_in_key_frames_only_and_switches_there() {
 
 #[test]
 fn temporal_layers_are_entered_at_switching_points_and_left_at_the_lower_layer() {
-    let mut filter = started(false, layers(0, 2));
-    assert_eq!(
-        process(
-            &mut filter,
-            &Descriptor {
-                switching_up: false,
-                ..frame(0, 0, 2)
-            }
-        ),
-        None
-    );
-    assert_eq!(
-        process(
-            &mut filter,
-            &Descriptor {
-                start: false,
-                ..frame(1, 0, 2)
-            }
-        ),
-        None
-    );
-    assert_eq!(process(&mut filter, &frame(2, 0, 2)), Some(true));
+    let mut filter = started(false, layers(0, 0));
+    filter.set_target(layers(0, 2));
+    let no_point = |picture_id, temporal| Descriptor {
+        switching_up: false,
+        ..frame(picture_id, 0, temporal)
+    };
+    let mut late = started(false, layers(0, 0));
+    // Nothing has been left out since the key frame.
+    late.set_target(layers(0, 2));
+    assert_eq!(process(&mut late, &no_point(0, 2)), Some(true));
+    // A frame of a higher layer says nothing about itself: it may need others of its layer or of those below.
+    filter.set_target(layers(0, 0));
+    assert_eq!(process(&mut filter, &frame(0, 0, 1)), None);
+    filter.set_target(layers(0, 2));
+    assert_eq!(process(&mut filter, &frame(0, 0, 2)), None);
+    assert_eq!(process(&mut filter, &no_point(1, 0)), Some(true));
+    assert_eq!(process(&mut filter, &frame(1, 0, 1)), None);
+    assert_eq!(process(&mut filter, &frame(2, 0, 0)), Some(true));
+    assert_eq!(filter.current(), Some(layers(0, 0)));
+    assert_eq!(process(&mut filter, &no_point(2, 2)), Some(true));
     assert_eq!(filter.current(), Some(layers(0, 2)));
     filter.set_target(layers(0, 0));
     assert_eq!(process(&mut filter, &frame(3, 0, 1)), Some(true));
