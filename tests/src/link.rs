@@ -44,6 +44,11 @@ impl Link {
         burst: 1,
         rate: 0,
     };
+
+    /// Whether packets fare by what became of those before them.
+    pub fn remembers(&self) -> bool {
+        self.burst > 1 || self.rate > 0
+    }
 }
 
 /// What a link of one address and direction remembers.

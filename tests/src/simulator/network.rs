@@ -139,7 +139,11 @@ impl Network {
         let from = self.links.get(&(packet.from, Direction::From));
         let to = self.links.get(&(packet.to, Direction::To));
         let link = from.or(to).copied().unwrap_or(self.link);
-        let way = self.ways.entry((packet.from, packet.to)).or_default();
+        // Strangers are many, so that nothing is kept of them without need.
+        let way = match link.remembers() {
+            true => self.ways.entry((packet.from, packet.to)).or_default(),
+            false => &mut Way::default(),
+        };
         let size = packet.bytes.len();
         let delays: Vec<u64> = match packet.protocol {
             Protocol::Udp => way.deliver(&link, size, self.now, &mut self.rng).collect(),
