@@ -15,7 +15,7 @@ if [ -n "$MEDIA_FILE" ]; then
 else
   set --
   audio_source='audiotestsrc is-live=true freq=440'
-  video_source='videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=360,framerate=25/1'
+  video_source='videotestsrc is-live=true ! video/x-raw,width=640,height=360,framerate=25/1'
 fi
 
 # Its sources are words of the pipeline, which the shell is to split.

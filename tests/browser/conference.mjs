@@ -2,6 +2,7 @@
 //
 // { play: one of PLAYS, name, url, screenshots: folder, pages: [{browser, name}], server }
 //
+// `broadcasters`: names and paths of programs, for 'broadcasts'.
 // `server`: { pid, workers, program, args }, for 'reconnect', where it is killed and started again, and 'stall', where its
 // workers stand still.
 
@@ -348,7 +349,36 @@ async function reconnect() {
   }
 }
 
-const PLAYS = { meet, use, choose, link, chat, listen, stall, reconnect };
+/** Programs broadcast into the room; the page plays what they send. */
+async function broadcasts() {
+  const page = await enter(scenario.pages[0]);
+  await page.locator('button[type=submit]').click();
+  await until(page, ({ status }) => status === 'connected');
+  const seen = {};
+  for (const [name, path] of Object.entries(scenario.broadcasters)) {
+    const env = { ...process.env, SERVER_URL: scenario.url, ROOM_ID: ROOM };
+    const program = spawn(path, { env, stdio: ['ignore', 'ignore', 'inherit'] });
+    const ended = new Promise((done) => program.once('exit', done));
+    try {
+      const plays = (now, before) =>
+        streams(now).length === 2 &&
+        streams(now).every(({ consumerId, framesDecoded, audioEnergy }) => {
+          const old = streams(before).find((stream) => stream.consumerId === consumerId);
+          return framesDecoded >= (old?.framesDecoded ?? 0) + 25 || audioEnergy > (old?.audioEnergy ?? 0);
+        });
+      const before = await until(page, (now) => plays(now, {}));
+      await until(page, (now) => plays(now, before));
+      seen[name] = { tiles: await look(page), photo: await photograph(page, `${scenario.name}-${name}`) };
+    } finally {
+      program.kill();
+      await ended;
+    }
+    await until(page, ({ participants }) => participants?.length === 0);
+  }
+  return seen;
+}
+
+const PLAYS = { meet, use, choose, link, chat, listen, stall, reconnect, broadcasts };
 try {
   mkdirSync(scenario.screenshots, { recursive: true });
   console.log(JSON.stringify(await PLAYS[scenario.play]()));

@@ -2,7 +2,7 @@
 //! `target/browsers`.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -20,8 +20,8 @@ struct Demo {
 }
 
 impl Demo {
-    /// Starts it, and waits until it says where it is.
-    fn start() -> Self {
+    /// Starts it with flags in addition, and waits until it says where it is.
+    fn start(more: &[&str]) -> Self {
         let worker = binary();
         let program = worker.with_file_name("demo");
         assert!(
@@ -31,9 +31,8 @@ impl Demo {
         let certificates = tempfile::tempdir().expect("a folder");
         let path = |path: PathBuf| path.to_str().expect("a path in UTF-8").to_owned();
         let flag = |name: &str, value: PathBuf| format!("--{name}={}", path(value));
-        let arguments = vec![
+        let mut arguments = vec![
             "--listen-ip=127.0.0.1".to_owned(),
-            "--num-workers=1".to_owned(),
             "--media-ip=127.0.0.1".to_owned(),
             "--media-port=0".to_owned(),
             flag("worker-bin", worker),
@@ -41,6 +40,7 @@ impl Demo {
             flag("tls-cert", certificates.path().join("certificate.pem")),
             flag("tls-key", certificates.path().join("key.pem")),
         ];
+        arguments.extend(more.iter().map(|&flag| flag.to_owned()));
         let mut process = Command::new(&program)
             .args(&arguments)
             .arg("--listen-port=0")
@@ -81,22 +81,42 @@ impl Drop for Demo {
 
 const NAMES: [&str; 2] = ["Ada Lovelace", "Grace Hopper"];
 
-/// Has two people do something on the page; returns what was seen.
+/// Has two people do something on the page of a server with one worker; returns what was seen.
 #[track_caller]
 fn play(what: &str, name: &str, browsers: [&str; 2]) -> Value {
+    play_on(&["--num-workers=1"], what, name, browsers)
+}
+
+/// The same on a server with these flags.
+#[track_caller]
+fn play_on(flags: &[&str], what: &str, name: &str, browsers: [&str; 2]) -> Value {
     let _turn = turn();
-    let demo = Demo::start();
+    let demo = Demo::start(flags);
     let pages = [0, 1].map(|index| json!({ "browser": browsers[index], "name": NAMES[index] }));
     let scenario = json!({
         "play": what, "name": name, "url": demo.url, "screenshots": screenshots(), "pages": pages, "server": demo.recipe(),
+        "broadcasters": { "ffmpeg": broadcaster("ffmpeg.sh"), "gstreamer": broadcaster("gstreamer.sh") },
     });
     drive("conference.mjs", name, &scenario)
+}
+
+/// A script that the demo comes with.
+fn broadcaster(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../demo/broadcasters")
+        .join(name)
 }
 
 /// People enter a room, see and hear each other, look at the figures, and one leaves.
 #[track_caller]
 fn meet(name: &str, browsers: [&str; 2]) {
-    let seen = play("meet", name, browsers);
+    meet_on(&["--num-workers=1"], name, browsers);
+}
+
+/// The same on a server with these flags.
+#[track_caller]
+fn meet_on(flags: &[&str], name: &str, browsers: [&str; 2]) {
+    let seen = play_on(flags, "meet", name, browsers);
     let people = seen["people"].as_array().expect("people");
     assert_eq!(people.len(), browsers.len(), "{seen}");
     for (index, person) in people.iter().enumerate() {
@@ -145,6 +165,25 @@ fn chromium_and_firefox_meet() {
 #[test]
 fn firefox_meets_chromium() {
     meet("conference-firefox", ["firefox", "chrome"]);
+}
+
+/// The room is on both workers, one for each of them.
+#[test]
+fn two_tabs_meet_across_workers() {
+    let flags = ["--num-workers=2", "--room-peers-per-worker=1"];
+    meet_on(&flags, "conference-workers", ["chrome", "chrome"]);
+}
+
+#[test]
+fn a_tab_plays_what_ffmpeg_and_gstreamer_broadcast() {
+    let seen = play("broadcasts", "conference-broadcasts", ["chrome", "chrome"]);
+    for name in ["ffmpeg", "gstreamer"] {
+        let tile = &seen[name]["tiles"][1];
+        assert_eq!(tile["name"], "Broadcaster", "{name}: {seen}");
+        assert_eq!(tile["moves"], true, "{name}: {seen}");
+        assert!(tile["bright"].as_i64() > Some(100), "{name}: {seen}");
+        assert!(seen[name]["photo"]["colours"].as_i64() > Some(50), "{name}: {seen}");
+    }
 }
 
 #[test]
