@@ -42,7 +42,11 @@ pub fn vp8() -> RtpCodecCapability {
 
 pub async fn router(worker: &Worker) -> Router {
     worker
-        .create_router(RouterOptions::new(vec![opus(), vp8()]))
+        .create_router(RouterOptions::new(vec![
+            opus(),
+            vp8(),
+            RtpCodecCapability::video("video/VP9"),
+        ]))
         .await
         .unwrap()
 }

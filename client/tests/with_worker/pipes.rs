@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use client::{
-    AppData, CloseReason, ConsumerEvent, ConsumerOptions, ConsumerType, DirectTransport, DirectTransportOptions,
-    ErrorKind, Events, MediaKind, PipeConnectOptions, PipeToRouterOptions, PipeTransportOptions, PipedProducer,
-    Producer, ProducerEvent, ProducerOptions, Router, SrtpParameters, Transport, Worker,
+    AppData, CloseReason, ConsumerEvent, ConsumerLayers, ConsumerOptions, ConsumerType, DirectTransport,
+    DirectTransportOptions, ErrorKind, Events, MediaKind, PipeConnectOptions, PipeToRouterOptions,
+    PipeTransportOptions, PipedProducer, Producer, ProducerEvent, ProducerOptions, Router, RtpEncodingParameters,
+    RtpParameters, SrtpParameters, Transport, Worker,
 };
 
 use crate::common::{audio, next, packet, rest, router, video, worker};
@@ -270,4 +271,128 @@ async fn what_cannot_be_piped() {
         assert_eq!(router.dump().await.unwrap().transport_ids.len(), 1);
     }
     rooms.pipe(&original).await;
+}
+
+/// Which layers a receiver of media in layers is to see, when it prefers this one.
+type Seen = fn(u8) -> Vec<u8>;
+
+/// Sends media in three layers through a pipe, and asserts that a receiver behind it gets those that it prefers. The
+/// last byte of each packet says of which layer it is.
+async fn layers_go_through_a_pipe(parameters: RtpParameters, packets: fn(u16) -> Vec<Vec<u8>>, seen: Seen) {
+    let rooms = rooms().await;
+    let sender = &rooms.transports[0];
+    let ssrcs: Vec<u32> = parameters
+        .encodings
+        .iter()
+        .filter_map(|encoding| encoding.ssrc)
+        .collect();
+    let original = sender.produce(ProducerOptions::new(MediaKind::Video, parameters));
+    let original = original.await.unwrap();
+    let piped = rooms.pipe(&original).await;
+    assert_eq!(piped.consumer.consumer_type(), ConsumerType::Pipe);
+    assert_eq!(piped.producer.producer_type(), original.producer_type());
+    assert_eq!(piped.consumer.rtp_parameters().encodings.len(), ssrcs.len());
+    let capabilities = rooms.routers[1].rtp_capabilities().clone();
+    let consumer = rooms.transports[1].consume(ConsumerOptions::new(original.id(), capabilities));
+    let consumer = consumer.await.unwrap();
+    let mut events = consumer.events();
+    let sending = async {
+        for number in 0_u16.. {
+            for packet in packets(number) {
+                original.send(packet).await.unwrap();
+            }
+            if number % 50 == 0 {
+                // Streams can be told to be of one time by the clocks of their reports only.
+                for ssrc in &ssrcs {
+                    sender.send_rtcp(sender_report(*ssrc, number)).await.unwrap();
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let looking = async {
+        for layer in [2, 0, 1, 2] {
+            let layers = ConsumerLayers {
+                spatial_layer: layer.into(),
+                temporal_layer: None,
+            };
+            consumer.set_preferred_layers(layers).await.unwrap();
+            let (wanted, mut last) = (seen(layer), Vec::new());
+            let comes = async {
+                while last.len() < 30 || !wanted.iter().all(|layer| last.contains(layer)) {
+                    if let ConsumerEvent::Rtp(packet) = next(&mut events).await {
+                        last.push(packet[packet.len() - 1]);
+                    }
+                    if last.last().is_some_and(|layer| !wanted.contains(layer)) {
+                        last.clear();
+                    }
+                }
+            };
+            let comes = tokio::time::timeout(Duration::from_secs(30), comes).await;
+            comes.unwrap_or_else(|_| panic!("layer {layer} does not come"));
+        }
+    };
+    tokio::select! {
+        () = sending => panic!("sending does not end"),
+        () = looking => {}
+    }
+}
+
+fn sender_report(ssrc: u32, number: u16) -> Vec<u8> {
+    let mut report = vec![0x80, 200, 0, 6];
+    report.extend(ssrc.to_be_bytes());
+    report.extend(((3_900_000_000_u64 << 32) + (u64::from(number) << 32) / 100).to_be_bytes());
+    report.extend((u32::from(number) * 900).to_be_bytes());
+    report.extend([0; 8]);
+    report
+}
+
+/// The header of a video packet; all have the same timestamp that are sent together.
+fn video_header(payload_type: u8, marker: bool, ssrc: u32, sequence_number: u16, number: u16) -> Vec<u8> {
+    let mut packet = vec![0x80, payload_type | u8::from(marker) << 7];
+    packet.extend(sequence_number.to_be_bytes());
+    packet.extend((u32::from(number) * 900).to_be_bytes());
+    packet.extend(ssrc.to_be_bytes());
+    packet
+}
+
+#[tokio::test]
+async fn simulcast_goes_through_a_pipe() {
+    let encodings = [1000, 1001, 1002].map(|ssrc| RtpEncodingParameters {
+        ssrc: Some(ssrc),
+        ..Default::default()
+    });
+    let parameters = RtpParameters {
+        encodings: encodings.to_vec(),
+        ..video(1000)
+    };
+    let packets = |number: u16| {
+        let stream = |stream: u8| {
+            let mut packet = video_header(96, true, 1000 + u32::from(stream), number, number);
+            // Key frames of VP8.
+            packet.extend([0x10, 0, 0, stream]);
+            packet
+        };
+        (0..3).map(stream).collect()
+    };
+    layers_go_through_a_pipe(parameters, packets, |layer| vec![layer]).await;
+}
+
+#[tokio::test]
+async fn svc_goes_through_a_pipe() {
+    let mut parameters = video(1000);
+    parameters.codecs[0].mime_type = "video/VP9".to_owned();
+    parameters.encodings[0].scalability_mode = Some("L3T1".to_owned());
+    let packets = |number: u16| {
+        let layer = |layer: u8| {
+            let sequence_number = number.wrapping_mul(3).wrapping_add(layer.into());
+            let mut packet = video_header(96, layer == 2, 1000, sequence_number, number);
+            let [high, low] = (number | 0x8000).to_be_bytes();
+            // Picture id, layers, beginning and end of a frame; its layer, predicted from the one below.
+            packet.extend([0xac, high, low, 0x10 | layer << 1 | u8::from(layer > 0), 0, 0, layer]);
+            packet
+        };
+        (0..3).map(layer).collect()
+    };
+    layers_go_through_a_pipe(parameters, packets, |layer| (0..=layer).collect()).await;
 }

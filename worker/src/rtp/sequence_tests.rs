@@ -134,3 +134,113 @@ proptest! {
         }
     }
 }
+
+/// The mapper as it is defined, without any cleverness: every number counts on beyond its bits, everything is kept.
+struct Model {
+    /// Inputs up to this one were sent under other numbers.
+    synced: i64,
+    /// Output of that one.
+    base: i64,
+    highest_output: i64,
+    highest: i64,
+    highest_forwarded: i64,
+    dropped: std::collections::BTreeSet<i64>,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            synced: 0,
+            base: 0,
+            highest_output: 0,
+            highest: 0,
+            highest_forwarded: 0,
+            dropped: std::collections::BTreeSet::new(),
+        }
+    }
+
+    fn sync(&mut self, value: i64) {
+        (self.synced, self.highest, self.highest_forwarded) = (value, value, value);
+        self.base = self.highest_output;
+        self.dropped.clear();
+    }
+
+    /// Counts unless something above went out, whose number stands.
+    fn drop(&mut self, value: i64) {
+        let newest_was_dropped = self.dropped.contains(&self.highest);
+        if value > self.highest || (newest_was_dropped && value > self.highest_forwarded) {
+            self.dropped.insert(value);
+        }
+        self.highest = self.highest.max(value);
+    }
+
+    fn input(&mut self, value: i64) -> Option<i64> {
+        if value <= self.synced || self.dropped.contains(&value) {
+            return None;
+        }
+        let left_out = self.dropped.iter().filter(|dropped| **dropped < value).count() as i64;
+        let output = self.base + value - self.synced - left_out;
+        self.highest = self.highest.max(value);
+        self.highest_forwarded = self.highest_forwarded.max(value);
+        self.highest_output = self.highest_output.max(output);
+        Some(output)
+    }
+}
+
+/// Compares a mapper of so many bits with the model. A step is what happens and how far from the newest number.
+fn follows_the_model<const BITS: u32>(start: u16, offset: u16, steps: &[(u8, i64, u16)]) -> Result<(), TestCaseError> {
+    let mut mapper = SequenceMapper::<BITS>::with_initial_offset(offset);
+    let mut model = Model::new();
+    let cut = |value: i64| value as u16 & mask(BITS) as u16;
+    let mut used = std::collections::BTreeSet::new();
+    mapper.sync(start);
+    model.sync(1 << 20 | i64::from(start));
+    for (what, by, fresh) in steps {
+        let value = model.highest + by;
+        match what {
+            0 => {
+                mapper.sync(*fresh);
+                model.sync(1 << 20 | i64::from(*fresh));
+            }
+            1 => {
+                mapper.leave_gap();
+                model.highest_output += 1;
+            }
+            2..8 => {
+                mapper.drop(value as u16);
+                model.drop(value);
+            }
+            _ => {
+                let known = model.highest;
+                let expected = model.input(value);
+                prop_assert_eq!(
+                    mapper.input(value as u16),
+                    expected.map(|output| cut(output + i64::from(offset)))
+                );
+                if let Some(output) = expected.filter(|_| value > known) {
+                    prop_assert!(used.insert(output), "{} was used twice", output);
+                }
+            }
+        }
+        prop_assert_eq!(mapper.max_output(), cut(model.highest_output + i64::from(offset)));
+        prop_assert_eq!(
+            mapper.max_input().map(|input| input & mask(BITS) as u16),
+            Some(cut(model.highest))
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    /// Gaps, late packets, drops out of order and switches, over wraps.
+    #[test]
+    fn as_a_slow_model(start: u16, offset: u16, steps in prop::collection::vec((0..20_u8, -20..12_i64, any::<u16>()), 1..200)) {
+        follows_the_model::<16>(start, offset, &steps)?;
+        follows_the_model::<15>(start, offset, &steps)?;
+    }
+
+    #[test]
+    fn as_a_slow_model_with_few_bits(start: u16, offset: u16, steps in prop::collection::vec((0..20_u8, -20..12_i64, any::<u16>()), 1..60)) {
+        follows_the_model::<8>(start, offset, &steps)?;
+    }
+}

@@ -113,6 +113,9 @@ impl PayloadDescriptor {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test may fail")]
+mod properties;
+#[cfg(test)]
 #[allow(
     clippy::unwrap_used,
     clippy::expect_used,
