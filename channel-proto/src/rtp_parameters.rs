@@ -50,13 +50,17 @@ fn rtcp_unless_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
         cname: Option<String>,
         ssrc: Option<u32>,
         reduced_size: Option<bool>,
+        mux: Option<bool>,
     }
     let given = Option::<Given>::deserialize(deserializer)?;
-    let given = given.filter(|given| given.cname.is_some() || given.ssrc.is_some() || given.reduced_size.is_some());
+    let given = given.filter(|given| {
+        given.cname.is_some() || given.ssrc.is_some() || given.reduced_size.is_some() || given.mux.is_some()
+    });
     Ok(given.map(|given| RtcpParameters {
         cname: given.cname,
         ssrc: given.ssrc,
         reduced_size: given.reduced_size.unwrap_or_else(yes),
+        mux: given.mux,
     }))
 }
 
@@ -268,6 +272,9 @@ pub struct RtcpParameters {
     /// Whether reduced-size RTCP (RFC 5506) is used.
     #[serde(default = "yes")]
     pub reduced_size: bool,
+    /// Whether RTCP uses the port of RTP; for endpoints alone, the worker drops it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mux: Option<bool>,
 }
 
 fn yes() -> bool {

@@ -20,9 +20,13 @@ pub enum Protocol {
 pub struct ListenIp {
     /// Address to bind.
     pub ip: IpAddr,
-    /// What peers see, verbatim.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What peers see, verbatim; the bound address if that is empty.
+    #[serde(default, skip_serializing_if = "no_text")]
     pub announced_ip: Option<String>,
+}
+
+fn no_text(text: &Option<String>) -> bool {
+    text.as_ref().is_none_or(String::is_empty)
 }
 
 /// One socket of a WebRtcServer.
@@ -33,8 +37,8 @@ pub struct ListenInfo {
     pub protocol: Protocol,
     /// Address to bind.
     pub ip: IpAddr,
-    /// What peers see, verbatim.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What peers see, verbatim; the bound address if that is empty.
+    #[serde(default, skip_serializing_if = "no_text")]
     pub announced_ip: Option<String>,
     /// Port; 0 lets the kernel choose.
     #[serde(default)]
@@ -259,11 +263,11 @@ pub struct SctpParameters {
 
 /// Reliability of an SCTP stream (RFC 8831).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "GivenSctpStreamParameters")]
 pub struct SctpStreamParameters {
     /// Stream, 0 to 65534.
     pub stream_id: u16,
-    /// Whether messages arrive in order.
+    /// Whether messages arrive in order. What does not say is in order unless messages may be given up.
     pub ordered: bool,
     /// Milliseconds after which a message is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -271,4 +275,26 @@ pub struct SctpStreamParameters {
     /// Retransmissions after which a message is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_retransmits: Option<u16>,
+}
+
+/// What a peer writes, where the order may be left open.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GivenSctpStreamParameters {
+    stream_id: u16,
+    ordered: Option<bool>,
+    max_packet_life_time: Option<u16>,
+    max_retransmits: Option<u16>,
+}
+
+impl From<GivenSctpStreamParameters> for SctpStreamParameters {
+    fn from(given: GivenSctpStreamParameters) -> Self {
+        let reliable = given.max_packet_life_time.is_none() && given.max_retransmits.is_none();
+        Self {
+            stream_id: given.stream_id,
+            ordered: given.ordered.unwrap_or(reliable),
+            max_packet_life_time: given.max_packet_life_time,
+            max_retransmits: given.max_retransmits,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::mem;
 use std::sync::{Arc, Weak};
 
-use channel_proto::command::{Command, SetPriority, Target, TraceEventTypes};
+use channel_proto::command::{Command, SetPriority, Target};
 use channel_proto::event::PayloadEvent;
 use channel_proto::reply::{ConsumerDump, ConsumerScore, Priority, RtpStreamStats};
 use channel_proto::rtp_parameters::{ConsumerLayers, ConsumerType, MediaKind, RtpParameters};
@@ -17,6 +17,7 @@ use crate::events::{CloseReason, ConsumerEvent, Emitter, Events};
 use crate::hooks::EndHooks;
 use crate::rtp_capabilities::RtpCapabilities;
 use crate::sync::Lock;
+use crate::trace::TraceType;
 use crate::transport::Core;
 
 /// What to consume.
@@ -298,11 +299,9 @@ impl Consumer {
         self.request(Command::ConsumerRequestKeyFrame, |_| Ok(())).await
     }
 
-    /// Chooses which of `rtp`, `keyframe`, `nack`, `pli` and `fir` are traced, instead of those before.
-    pub async fn enable_trace_event(&self, types: &[&str]) -> Result<()> {
-        let types = TraceEventTypes {
-            types: types.iter().map(|&name| name.to_owned()).collect(),
-        };
+    /// Chooses what is traced, instead of what was before; nothing if the list is empty.
+    pub async fn enable_trace_event(&self, types: &[TraceType]) -> Result<()> {
+        let types = TraceType::names(types);
         self.request(Command::ConsumerEnableTraceEvent(Ok(types)), |_| Ok(()))
             .await
     }

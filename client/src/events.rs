@@ -254,6 +254,13 @@ impl<E: Clone> Emitter<E> {
         }
     }
 
+    /// One that keeps nothing for whoever comes first.
+    pub(crate) fn without_backlog() -> Self {
+        Self {
+            state: Lock::new(State::Open(Vec::new())),
+        }
+    }
+
     pub(crate) fn subscribe(&self) -> Events<E> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.state.lock();

@@ -89,6 +89,7 @@ mod producer;
 mod router;
 mod rtp_capabilities;
 mod sync;
+mod trace;
 mod transport;
 mod webrtc_server;
 mod worker;
@@ -101,13 +102,16 @@ pub use channel_proto::event::{
     BandwidthInfo, BweType, PacketInfo, ProducerScore, Trace, TraceDirection, TraceInfo, VideoOrientation,
 };
 pub use channel_proto::reply::{
-    BoundAddress, ConsumerDump, ConsumerScore, DataConsumerDump, DataConsumerStats, DataProducerDump,
-    DataProducerStats, Decision, DecisionKind, DecisionReason, DecisionStream, ProducerDump, ResourceUsage, RouterDump,
-    RtpStreamStats, TransportDump, TransportKindDump, TransportStats, WebRtcServerDump, WorkerDump,
+    BoundAddress, ConsumerDump, ConsumerLayersDump, ConsumerScore, DataConsumerDump, DataConsumerStats,
+    DataProducerDump, DataProducerStats, Decision, DecisionKind, DecisionReason, DecisionStream, FailureKind,
+    ProducerDump, RecvRtpHeaderExtensions, ResourceUsage, RouterDump, RtpListenerDump, RtpStreamDump, RtpStreamParams,
+    RtpStreamStats, RtxStreamDump, RtxStreamParams, SctpDump, SctpListenerDump, TransportDump, TransportKindDump,
+    TransportStats, TupleOwner, UsernameFragmentOwner, WebRtcServerDump, WorkerDump,
 };
 pub use channel_proto::rtp_parameters::{
-    ConsumerLayers, ConsumerType, MediaKind, ParameterValue, ProducerType, RtcpFeedback, RtcpParameters,
-    RtpCodecParameters, RtpEncodingParameters, RtpHeaderExtensionParameters, RtpParameters, RtxParameters,
+    CodecMapping, ConsumerLayers, ConsumerType, EncodingMapping, MediaKind, ParameterValue, ProducerType, RtcpFeedback,
+    RtcpParameters, RtpCodecParameters, RtpEncodingParameters, RtpHeaderExtensionParameters, RtpMapping, RtpParameters,
+    RtxParameters, ScalabilityLayers,
 };
 pub use channel_proto::srtp_parameters::{SrtpCryptoSuite, SrtpParameters};
 pub use channel_proto::transport_parameters::{
@@ -135,13 +139,14 @@ pub use router::{Router, RouterOptions};
 pub use rtp_capabilities::{
     Parameter, RtpCapabilities, RtpCodecCapability, RtpHeaderExtension, RtpHeaderExtensionDirection,
 };
+pub use trace::{TraceType, TransportTraceType};
 pub use transport::{
     AnyTransport, DirectTransport, DirectTransportOptions, PipeConnectOptions, PipeTransport, PipeTransportOptions,
-    PlainConnectOptions, PlainTransport, PlainTransportOptions, SctpOptions, Transport, WebRtcListen, WebRtcTransport,
-    WebRtcTransportOptions,
+    PlainConnectOptions, PlainTransport, PlainTransportOptions, SctpCapabilities, SctpOptions, Transport, WebRtcListen,
+    WebRtcTransport, WebRtcTransportOptions,
 };
 pub use webrtc_server::{WebRtcServer, WebRtcServerOptions};
-pub use worker::{Worker, WorkerSettings};
+pub use worker::{Worker, WorkerSettings, new_workers};
 
 /// Version of this library.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -146,10 +146,15 @@ impl ObserverCore {
         self.events.close(RtpObserverEvent::Closed(reason));
     }
 
-    async fn request(&self, command: Command, apply: impl FnOnce(Reply) -> Result<()> + Send + 'static) -> Result<()> {
+    fn check_open(&self) -> Result<()> {
         if self.state.lock().closed {
             return Err(Error::closed("observer"));
         }
+        Ok(())
+    }
+
+    async fn request(&self, command: Command, apply: impl FnOnce(Reply) -> Result<()> + Send + 'static) -> Result<()> {
+        self.check_open()?;
         self.link.request(self.target.clone(), command, apply).await
     }
 
@@ -170,6 +175,7 @@ impl ObserverCore {
     }
 
     async fn observe(core: &Arc<Self>, producer_id: &str, add: bool) -> Result<()> {
+        core.check_open()?;
         let producer = core
             .router
             .upgrade()

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
@@ -26,6 +27,10 @@ use crate::sync::Lock;
 
 /// Environment variable that names the worker's program.
 const WORKER_BIN: &str = "MEDIASOUP_WORKER_BIN";
+/// Environment variables that put it under valgrind.
+const USE_VALGRIND: &str = "MEDIASOUP_USE_VALGRIND";
+const VALGRIND_BIN: &str = "MEDIASOUP_VALGRIND_BIN";
+const VALGRIND_OPTIONS: &str = "MEDIASOUP_VALGRIND_OPTIONS";
 /// Environment variable without which a worker does not start, and the generation of the protocol that is spoken.
 const VERSION: (&str, &str) = ("MEDIASOUP_VERSION", "3.10.0");
 /// How long a worker may take to end by itself before it is killed.
@@ -43,16 +48,40 @@ pub(crate) struct Process {
     output: Vec<JoinHandle<()>>,
 }
 
-/// The program to start: the given one, that of the environment, or the one next to this program.
-pub(crate) fn find_binary(given: Option<PathBuf>) -> Result<PathBuf> {
-    if let Some(path) = given.or_else(|| {
-        env::var_os(WORKER_BIN)
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from)
-    }) {
-        return Ok(path);
+/// What is executed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    path: PathBuf,
+    /// What comes before the worker's own arguments.
+    arguments: Vec<OsString>,
+}
+
+/// The program to start: the given one, that of the environment, or the one next to this program; under valgrind if the
+/// environment says so.
+pub(crate) fn find_program(given: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> Result<Program> {
+    let variable = |name| variable(name).filter(|value| !value.is_empty());
+    let worker = match given.or_else(|| variable(WORKER_BIN).map(PathBuf::from)) {
+        Some(path) => path,
+        None => beside(&env::current_exe()?)?,
+    };
+    if variable(USE_VALGRIND).is_none_or(|value| value != "true") {
+        return Ok(Program {
+            path: worker,
+            arguments: Vec::new(),
+        });
     }
-    let executable = env::current_exe()?;
+    let options = variable(VALGRIND_OPTIONS).unwrap_or_default();
+    let options = options.to_string_lossy();
+    let mut arguments = options.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+    arguments.push(worker.into());
+    Ok(Program {
+        path: variable(VALGRIND_BIN).map_or_else(|| PathBuf::from("valgrind"), PathBuf::from),
+        arguments,
+    })
+}
+
+/// The worker that was built along with a program.
+fn beside(executable: &Path) -> Result<PathBuf> {
     // Tests and examples of a build lie one level below its programs.
     executable
         .ancestors()
@@ -60,13 +89,13 @@ pub(crate) fn find_binary(given: Option<PathBuf>) -> Result<PathBuf> {
         .take(2)
         .map(|directory| directory.join("worker"))
         .find(|path| path.is_file())
-        .ok_or_else(|| Error::NoBinary(executable.clone()))
+        .ok_or_else(|| Error::NoBinary(executable.to_path_buf()))
 }
 
 impl Process {
     /// Starts a worker and returns the ends of its channels.
     pub(crate) fn spawn(
-        binary: &Path,
+        program: &Program,
         arguments: &[String],
         environment: &[(String, String)],
     ) -> Result<(Self, Ends<UnixStream>)> {
@@ -87,8 +116,9 @@ impl Process {
             payload_events: channel(6)?,
         };
 
-        let mut command = StdCommand::new(binary);
+        let mut command = StdCommand::new(&program.path);
         command
+            .args(&program.arguments)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -101,7 +131,7 @@ impl Process {
         let mut command = Command::from(command);
         command.kill_on_drop(true);
         let mut child = command.spawn().map_err(|source| Error::Spawn {
-            binary: binary.to_path_buf(),
+            binary: program.path.clone(),
             source,
         })?;
         // The command still holds the child's ends; as long as they are open nobody sees the end of a channel.
@@ -194,5 +224,57 @@ async fn read_lines<R: AsyncRead + Unpin>(output: Option<R>, mut on_line: impl F
     while matches!(output.read_until(b'\n', &mut line).await, Ok(1..)) {
         on_line(String::from_utf8_lossy(line.trim_ascii_end()).into_owned());
         line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(given: Option<&str>, environment: &[(&str, &str)]) -> (String, Vec<String>) {
+        let variable = |name: &str| {
+            let value = environment.iter().find(|(known, _)| *known == name)?.1;
+            Some(OsString::from(value))
+        };
+        let Program { path, arguments } = find_program(given.map(PathBuf::from), variable).unwrap();
+        let text = |argument: OsString| argument.into_string().unwrap();
+        (text(path.into()), arguments.into_iter().map(text).collect())
+    }
+
+    #[test]
+    fn settings_come_before_the_environment() {
+        let environment = [("MEDIASOUP_WORKER_BIN", "/from/environment")];
+        assert_eq!(found(Some("/given"), &environment), ("/given".into(), vec![]));
+        assert_eq!(found(None, &environment), ("/from/environment".into(), vec![]));
+    }
+
+    #[test]
+    fn a_worker_under_valgrind() {
+        let yes = ("MEDIASOUP_USE_VALGRIND", "true");
+        assert_eq!(
+            found(Some("/worker"), &[yes]),
+            ("valgrind".into(), vec!["/worker".into()])
+        );
+        let environment = [
+            yes,
+            ("MEDIASOUP_VALGRIND_BIN", "/opt/valgrind"),
+            ("MEDIASOUP_VALGRIND_OPTIONS", " --tool=callgrind  -v "),
+        ];
+        let arguments = ["--tool=callgrind", "-v", "/worker"].map(String::from);
+        assert_eq!(
+            found(Some("/worker"), &environment),
+            ("/opt/valgrind".into(), arguments.to_vec())
+        );
+        let no = [("MEDIASOUP_USE_VALGRIND", "1")];
+        assert_eq!(found(Some("/worker"), &no), ("/worker".into(), vec![]));
+    }
+
+    #[test]
+    fn without_a_program_there_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let executable = directory.path().join("deps").join("program");
+        assert!(matches!(beside(&executable), Err(Error::NoBinary(_))));
+        std::fs::write(directory.path().join("worker"), "").unwrap();
+        assert_eq!(beside(&executable).unwrap(), directory.path().join("worker"));
     }
 }

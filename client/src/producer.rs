@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use channel_proto::command::{Command, PayloadCommand, Target, TraceEventTypes};
+use channel_proto::command::{Command, PayloadCommand, Target};
 use channel_proto::event::ProducerScore;
 use channel_proto::reply::{ProducerDump, RtpStreamStats};
 use channel_proto::rtp_parameters::{MediaKind, ProducerType, RtpParameters};
@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::events::{CloseReason, Emitter, Events, ProducerEvent};
 use crate::hooks::EndHooks;
 use crate::sync::Lock;
+use crate::trace::TraceType;
 use crate::transport::Core;
 
 /// What to produce.
@@ -228,11 +229,9 @@ impl Producer {
         .await
     }
 
-    /// Chooses which of `rtp`, `keyframe`, `nack`, `pli` and `fir` are traced, instead of those before.
-    pub async fn enable_trace_event(&self, types: &[&str]) -> Result<()> {
-        let types = TraceEventTypes {
-            types: types.iter().map(|&name| name.to_owned()).collect(),
-        };
+    /// Chooses what is traced, instead of what was before; nothing if the list is empty.
+    pub async fn enable_trace_event(&self, types: &[TraceType]) -> Result<()> {
+        let types = TraceType::names(types);
         self.request(Command::ProducerEnableTraceEvent(Ok(types)), |_| Ok(()))
             .await
     }

@@ -1,9 +1,10 @@
 //! The worker: a process that forwards media.
 
 use std::collections::HashMap;
+use std::env;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use channel_proto::command::{Command, LogLevel, Target, UpdateSettings};
@@ -17,7 +18,7 @@ use crate::app_data::AppData;
 use crate::channel::{Link, Reply, Started};
 use crate::error::{Error, Exit, Result};
 use crate::events::{CloseReason, Emitter, Events, WorkerEvent};
-use crate::process::{Process, find_binary};
+use crate::process::{Process, find_program};
 use crate::sync::Lock;
 use crate::{Router, RouterOptions, WebRtcServer, WebRtcServerOptions, new_id, ortc};
 
@@ -27,6 +28,26 @@ const WRONG_SETTINGS: i32 = 42;
 const WITHOUT_CHANNELS: Duration = Duration::from_secs(1);
 /// How long the rest of the channels is read after the process has ended.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// Tells of workers that are up.
+static STARTED: LazyLock<Emitter<Worker>> = LazyLock::new(Emitter::without_backlog);
+
+/// All workers that this process starts from now on, each once it is up. For monitoring: whoever starts a worker has it
+/// anyway.
+///
+/// Like any handle, one that waits here to be read keeps its worker running: read them, or drop the stream.
+///
+/// ```no_run
+/// # async fn example() {
+/// let mut workers = client::new_workers();
+/// while let Some(worker) = workers.recv().await {
+///     println!("worker {} is up", worker.pid());
+/// }
+/// # }
+/// ```
+pub fn new_workers() -> Events<Worker> {
+    STARTED.subscribe()
+}
 
 /// What a worker is started with.
 #[derive(Debug, Clone)]
@@ -44,7 +65,9 @@ pub struct WorkerSettings {
     pub dtls_certificate_file: Option<PathBuf>,
     /// File with its private key (PEM).
     pub dtls_private_key_file: Option<PathBuf>,
-    /// The program. If not given, that of the variable `MEDIASOUP_WORKER_BIN`, or else `worker` next to this program.
+    /// The program. If not given, that of the variable `MEDIASOUP_WORKER_BIN`, or else `worker` next to this program, so
+    /// that a build is served by the worker of the same build. With `MEDIASOUP_USE_VALGRIND=true` it runs under
+    /// `MEDIASOUP_VALGRIND_BIN` (`valgrind`) with `MEDIASOUP_VALGRIND_OPTIONS`.
     pub binary: Option<PathBuf>,
     /// Variables for the process, in addition to those of this one.
     pub environment: Vec<(String, String)>,
@@ -120,9 +143,8 @@ struct State {
 impl Worker {
     /// Starts a worker and waits until it is up.
     pub async fn new(settings: WorkerSettings) -> Result<Self> {
-        let arguments = settings.arguments();
-        let binary = find_binary(settings.binary)?;
-        let (mut process, ends) = Process::spawn(&binary, &arguments, &settings.environment)?;
+        let program = find_program(settings.binary.clone(), |name| env::var_os(name))?;
+        let (mut process, ends) = Process::spawn(&program, &settings.arguments(), &settings.environment)?;
         let pid = process.pid();
         let Started {
             link,
@@ -165,6 +187,7 @@ impl Worker {
         };
         let worker = Self { inner: Arc::new(inner) };
         tokio::spawn(worker.watch(process, readers, exit_sender));
+        STARTED.emit(worker.clone());
         Ok(worker)
     }
 

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use client::{
     AnyTransport, ConsumerOptions, DataConsumerOptions, DtlsParameters, PlainConnectOptions, RtpCapabilities,
-    Transport as _,
+    SctpCapabilities, Transport as _,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -24,7 +24,6 @@ use crate::data::ProduceData;
 use crate::media::Produce;
 use crate::member::{Member, Profile};
 use crate::refusal::Refusal;
-use crate::requests::SctpCapabilities;
 use crate::room::Room;
 use crate::rooms::Rooms;
 use crate::token::bears;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use client::{ConsumerLayers, DtlsParameters, NumSctpStreams, RtpCapabilities, Transport as _};
+use client::{ConsumerLayers, DtlsParameters, RtpCapabilities, SctpCapabilities, Transport as _};
 use protoo::{Request, Responder};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -33,13 +33,6 @@ struct CreateTransport {
     #[serde(default)]
     consuming: bool,
     sctp_capabilities: Option<SctpCapabilities>,
-}
-
-/// How many streams a page can have.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct SctpCapabilities {
-    pub(crate) num_streams: NumSctpStreams,
 }
 
 #[derive(Deserialize)]

@@ -49,7 +49,7 @@ impl Room {
         let (room, member, max) = (Arc::clone(self), Arc::clone(member), config.max_incoming_bitrate);
         tokio::spawn(async move {
             let _ = transport.set_max_incoming_bitrate(max).await;
-            let _ = transport.enable_trace_event(&["bwe"]).await;
+            let _ = transport.enable_trace_event(&[client::TransportTraceType::Bwe]).await;
             room.follow_transport(&member, &transport).await;
         });
         Ok(answer)

@@ -121,6 +121,10 @@ pub(super) fn match_codecs<'a>(
     if ours.is("video/vp9") && ours.number("profile-id") != theirs.number("profile-id") {
         return None;
     }
+    // What is not given is the main profile (AV1 RTP specification 7.2); tier and level do not matter.
+    if ours.is("video/av1") && ours.number("profile") != theirs.number("profile") {
+        return None;
+    }
     if ours.is_h264() {
         if ours.number("packetization-mode") != theirs.number("packetization-mode") {
             return None;

@@ -65,6 +65,7 @@ pub fn normalize_parameters(parameters: &RtpParameters) -> Result<RtpParameters>
         cname: None,
         ssrc: None,
         reduced_size: true,
+        mux: None,
     });
     rtcp.reduced_size = true;
     Ok(normal)

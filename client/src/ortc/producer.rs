@@ -161,6 +161,7 @@ pub fn consumable_parameters(
             cname,
             ssrc: None,
             reduced_size: true,
+            mux: Some(true),
         }),
     }
 }

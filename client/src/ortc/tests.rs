@@ -1,4 +1,6 @@
+mod matching;
 mod properties;
+mod supported;
 
 use super::*;
 use crate::error::{Error, ErrorKind};
@@ -101,13 +103,6 @@ fn feedback(codec: &RtpCodecParameters) -> Vec<String> {
 }
 
 #[test]
-fn supported_capabilities_are_normal() {
-    let supported = supported_rtp_capabilities();
-    assert_eq!(normalize_capabilities(&supported).unwrap(), supported);
-    assert_eq!((supported.codecs.len(), supported.header_extensions.len()), (27, 16));
-}
-
-#[test]
 fn payload_types_of_routers() {
     let demo = vec![
         opus(),
@@ -202,72 +197,6 @@ fn routers_that_cannot_be() {
         assert_eq!(router_capabilities(&codecs).unwrap_err().kind(), kind, "{codecs:?}");
     }
     assert!(router_capabilities(&[multiopus(2)]).is_ok());
-}
-
-#[test]
-fn h264_negotiation() {
-    // What the producer and the router have, each with whether levels may differ; what comes of it.
-    type Side = (Option<&'static str>, bool);
-    let cases: [(Side, Side, Option<Option<&str>>); 10] = [
-        ((Some("42e015"), false), (Some("42e01f"), false), Some(Some("42e015"))),
-        ((Some("42e01f"), false), (Some("42e015"), true), Some(Some("42e015"))),
-        ((Some("42e015"), true), (Some("42e01f"), true), Some(Some("42e015"))),
-        ((Some("42e01f"), true), (Some("42e015"), true), Some(Some("42e01f"))),
-        ((None, false), (Some("42e01f"), false), Some(Some("42e01f"))),
-        ((None, false), (None, false), Some(None)),
-        ((Some("4d0032"), false), (Some("4d001f"), false), Some(Some("4d001f"))),
-        ((Some("42001f"), false), (Some("42e01f"), false), None),
-        ((Some("640032"), false), (Some("640c1f"), false), None),
-        ((Some("CHICKEN"), false), (Some("42e01f"), false), None),
-    ];
-    for (producer, router, expected) in cases {
-        let capabilities = router_capabilities(&[h264(router.0, router.1)]).unwrap();
-        let mut parameters = sender(vec![sent(&h264(producer.0, producer.1), 96)], 1);
-        let result = mapped(&mut parameters, &capabilities);
-        let Some(id) = expected else {
-            assert_eq!(result, Err(ErrorKind::Unsupported), "{producer:?} {router:?}");
-            continue;
-        };
-        assert!(result.is_ok(), "{producer:?} {router:?}");
-        let negotiated = parameters.codecs[0].parameters.get("profile-level-id");
-        assert_eq!(
-            negotiated,
-            id.map(|id| ParameterValue::String(id.into())).as_ref(),
-            "{producer:?} {router:?}"
-        );
-    }
-}
-
-#[test]
-fn packetization_modes_and_vp9_profiles_have_to_be_equal() {
-    let mode = |value| {
-        let mut codec = h264(None, false);
-        codec.parameters.remove("packetization-mode");
-        codec.parameters.extend(
-            [value]
-                .into_iter()
-                .flatten()
-                .map(|v| ("packetization-mode".to_owned(), v)),
-        );
-        codec
-    };
-    let cases = [
-        (mode(Some(ParameterValue::Integer(1))), h264(None, false), true),
-        (mode(Some(ParameterValue::String("1".into()))), h264(None, false), true),
-        (mode(Some(ParameterValue::Integer(0))), h264(None, false), false),
-        (mode(None), h264(None, false), false),
-        (mode(None), mode(Some(ParameterValue::Integer(0))), true),
-        (vp9(Some(0)), vp9(None), true),
-        (vp9(None), vp9(None), true),
-        (vp9(Some(2)), vp9(None), false),
-        (vp9(Some(2)), vp9(Some(0)), false),
-        (vp9(None), vp9(Some(2)), false),
-    ];
-    for (producer, router, same) in cases {
-        let capabilities = router_capabilities(std::slice::from_ref(&router)).unwrap();
-        let result = mapped(&mut sender(vec![sent(&producer, 96)], 1), &capabilities);
-        assert_eq!(result.is_ok(), same, "{producer:?} {router:?}");
-    }
 }
 
 #[test]
@@ -443,27 +372,6 @@ fn nothing_to_consume() {
         let error = consumer_parameters(&consumable, &capabilities, false, SSRCS).unwrap_err();
         assert!(matches!(error, Error::Unsupported(_)), "{error}");
     }
-}
-
-#[test]
-fn multiopus_streams_have_to_be_equal() {
-    let codec = |channels, streams: i64, coupled: i64| {
-        RtpCodecCapability::audio("audio/multiopus", 48_000, channels)
-            .with_parameter("num_streams", streams)
-            .with_parameter("coupled_streams", coupled)
-    };
-    let router = router_capabilities(&[codec(6, 4, 2)]).unwrap();
-    for (streams, coupled) in [(2, 2), (4, 1)] {
-        let result = mapped(&mut sender(vec![sent(&codec(6, streams, coupled), 100)], 1), &router);
-        assert_eq!(result, Err(ErrorKind::Unsupported));
-    }
-    let consumable = consumable(sender(vec![sent(&codec(6, 4, 2), 100)], 1), &router);
-    assert!(can_consume(&consumable, &router).unwrap());
-    let eight = RtpCapabilities {
-        codecs: vec![codec(8, 5, 3)],
-        header_extensions: vec![],
-    };
-    assert!(!can_consume(&consumable, &eight).unwrap());
 }
 
 #[test]

@@ -125,6 +125,21 @@ impl Fake {
         self.say.send(message.to_string().into_bytes()).unwrap();
     }
 
+    /// Tells with data that are there and say "nothing".
+    pub(super) fn tell_null(&self, target_id: &str, event: &str) {
+        let message = json!({ "targetId": target_id, "event": event, "data": null });
+        self.say.send(message.to_string().into_bytes()).unwrap();
+    }
+
+    /// Tells from within an answer, and before it.
+    pub(super) fn teller(&self) -> impl Fn(&str, &str) + Send + Sync + 'static {
+        let say = self.say.clone();
+        move |target_id, event| {
+            let message = json!({ "targetId": target_id, "event": event });
+            say.send(message.to_string().into_bytes()).unwrap();
+        }
+    }
+
     pub(super) fn tell_payload(&self, target_id: &str, event: &str, data: &Value, payload: &[u8]) {
         let message = json!({ "targetId": target_id, "event": event, "data": data });
         self.say_payload.send(message.to_string().into_bytes()).unwrap();

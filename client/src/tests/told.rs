@@ -3,18 +3,14 @@
 use serde_json::json;
 
 use super::fake::{Answer, Fake};
-use crate::events::{CloseReason, Events};
+use super::next;
+use crate::events::CloseReason;
 use crate::{
     ActiveSpeakerObserverOptions, AudioLevelObserverOptions, DataConsumerEvent, DataConsumerOptions, DataMessage,
     DataProducerOptions, DirectTransportOptions, DtlsState, Error, ErrorKind, IceState, MediaKind, ProducerOptions,
     Router, RtpObserver, RtpObserverEvent, SctpOptions, SctpState, SctpStreamParameters, Transport, TransportEvent,
     WebRtcTransport, WebRtcTransportOptions,
 };
-
-async fn next<E>(events: &mut Events<E>) -> E {
-    let event = tokio::time::timeout(std::time::Duration::from_secs(5), events.recv()).await;
-    event.expect("no event").expect("no more events")
-}
 
 async fn web_rtc(fake: &Fake) -> (Router, WebRtcTransport) {
     let options = WebRtcTransportOptions {

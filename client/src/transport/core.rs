@@ -393,8 +393,8 @@ impl Core {
             rtp_parameters: parameters.clone(),
             consumer_type,
             consumable_rtp_encodings: consumable.encodings.clone(),
-            paused,
-            preferred_layers,
+            paused: paused && between_routers.is_none(),
+            preferred_layers: preferred_layers.filter(|_| between_routers.is_none()),
         }));
         let core = Arc::clone(core);
         let (link, new_id, new_target) = (core.link.clone(), id.clone(), target.clone());

@@ -10,7 +10,7 @@ mod webrtc;
 
 use std::sync::Arc;
 
-use channel_proto::command::{Command, MaxBitrate, TraceEventTypes};
+use channel_proto::command::{Command, MaxBitrate};
 use channel_proto::reply::{TransportDump, TransportStats};
 use channel_proto::transport_parameters::{SctpParameters, SctpState};
 
@@ -18,7 +18,7 @@ pub use direct::{DirectTransport, DirectTransportOptions};
 pub use pipe::{PipeConnectOptions, PipeTransport, PipeTransportOptions};
 pub use plain::{PlainConnectOptions, PlainTransport, PlainTransportOptions};
 
-pub use sctp::SctpOptions;
+pub use sctp::{SctpCapabilities, SctpOptions};
 pub use webrtc::{WebRtcListen, WebRtcTransport, WebRtcTransportOptions};
 
 pub(crate) use self::core::Core;
@@ -26,6 +26,7 @@ pub(crate) use self::core::Core;
 use crate::app_data::AppData;
 use crate::error::Result;
 use crate::events::{Events, TransportEvent};
+use crate::trace::TransportTraceType;
 use crate::{Consumer, ConsumerOptions, Producer, ProducerOptions};
 use crate::{DataConsumer, DataConsumerOptions, DataProducer, DataProducerOptions};
 
@@ -114,11 +115,9 @@ pub trait Transport: sealed::HasCore + Sync {
             .set_bitrate(Command::TransportSetMaxOutgoingBitrate(Ok(MaxBitrate { bitrate })))
     }
 
-    /// Chooses which of `probation` and `bwe` are traced, instead of those before.
-    fn enable_trace_event(&self, types: &[&str]) -> impl Future<Output = Result<()>> + Send {
-        let types = TraceEventTypes {
-            types: types.iter().map(|&name| name.to_owned()).collect(),
-        };
+    /// Chooses what is traced, instead of what was before; nothing if the list is empty.
+    fn enable_trace_event(&self, types: &[TransportTraceType]) -> impl Future<Output = Result<()>> + Send {
+        let types = TransportTraceType::names(types);
         self.core()
             .request(Command::TransportEnableTraceEvent(Ok(types)), |_| Ok(()))
     }

@@ -2,8 +2,17 @@
 
 use channel_proto::command;
 use channel_proto::transport_parameters::NumSctpStreams;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+
+/// What an endpoint can do with data channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SctpCapabilities {
+    /// How many streams it can have.
+    pub num_streams: NumSctpStreams,
+}
 
 /// SCTP settings of a transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

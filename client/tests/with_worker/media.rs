@@ -4,7 +4,7 @@ use crate::common::{audio, next, packet, rest, router, video, worker};
 use client::{
     CloseReason, Consumer, ConsumerEvent, ConsumerLayers, ConsumerOptions, ConsumerType, DecisionKind, DecisionReason,
     DirectTransport, DirectTransportOptions, ErrorKind, Events, MediaKind, Producer, ProducerEvent, ProducerOptions,
-    ProducerType, Router, RtpCapabilities, RtpEncodingParameters, RtpParameters, Transport, Worker,
+    ProducerType, Router, RtpCapabilities, RtpEncodingParameters, RtpParameters, TraceType, Transport, Worker,
 };
 
 struct Room {
@@ -147,7 +147,10 @@ async fn producers() {
         ErrorKind::Unsupported
     );
 
-    first.enable_trace_event(&["rtp", "unknown", "pli"]).await.unwrap();
+    first
+        .enable_trace_event(&[TraceType::Rtp, TraceType::Pli])
+        .await
+        .unwrap();
     let types = first.dump().await.unwrap().trace_event_types;
     assert_eq!(
         types.split(',').collect::<std::collections::BTreeSet<_>>(),
@@ -216,7 +219,7 @@ async fn consumers() {
     };
     assert_eq!(consumer.set_preferred_layers(layers).await.unwrap(), None);
     consumer.request_key_frame().await.unwrap();
-    consumer.enable_trace_event(&["nack"]).await.unwrap();
+    consumer.enable_trace_event(&[TraceType::Nack]).await.unwrap();
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::common::{audio, next, packet, rest, router, worker};
 use client::{
     CloseReason, ErrorKind, PlainConnectOptions, PlainTransportOptions, ProducerOptions, SrtpCryptoSuite,
-    SrtpParameters, Transport, TransportEvent, TransportTuple,
+    SrtpParameters, Transport, TransportEvent, TransportTraceType, TransportTuple,
 };
 use client::{DirectTransportOptions, MediaKind};
 use tokio::net::UdpSocket;
@@ -59,7 +59,10 @@ async fn plain_transports() {
     assert_eq!(again.kind(), ErrorKind::Other);
 
     transport.set_max_incoming_bitrate(1_000_000).await.unwrap();
-    transport.enable_trace_event(&["probation", "unknown"]).await.unwrap();
+    transport
+        .enable_trace_event(&[TransportTraceType::Probation])
+        .await
+        .unwrap();
     assert_eq!(transport.dump().await.unwrap().trace_event_types, "probation");
 
     transport.close();

@@ -77,6 +77,7 @@ pub(super) fn rtp_parameters(data: Fields<'_>) -> Arguments<RtpParameters> {
         cname: rtcp.text("cname").filter(|cname| !cname.is_empty()),
         ssrc: rtcp.uint("ssrc").map(|ssrc| ssrc as u32),
         reduced_size: rtcp.truth("reducedSize").unwrap_or(true),
+        mux: None,
     });
     check_codecs(&codecs)?;
     check_encodings(&codecs, &mut encodings)?;
