@@ -1,7 +1,10 @@
 //! The client with a real worker.
 
+mod cascade;
 mod common;
 mod data;
+mod death;
+mod house;
 mod media;
 mod observers;
 mod pipes;
