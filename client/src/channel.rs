@@ -7,10 +7,10 @@
 //!   told later is delivered. Callers only wait for that.
 //! * What the worker tells about an object that is being created is queued until the object listens.
 
+mod listeners;
 mod wire;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use listeners::{Listener, Listeners};
 use wire::{check_length, read_frames, write_frames};
 
 use crate::error::{Error, Result};
@@ -32,7 +33,7 @@ use crate::sync::Lock;
 const PAYLOAD_QUEUE: usize = 256;
 
 /// What the worker tells about an object.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Message {
     /// A notification.
     Event(EventMessage),
@@ -41,7 +42,7 @@ pub(crate) enum Message {
 }
 
 /// A notification, its data not looked at yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct EventMessage {
     target_id: String,
     name: String,
@@ -99,7 +100,6 @@ impl Reply {
 
 /// Applies the answer to a request. Runs on the task that reads.
 type Apply = Box<dyn FnOnce(Result<Reply>) + Send>;
-type Listener = Arc<dyn Fn(Message) + Send + Sync>;
 
 /// Both channels to one worker.
 #[derive(Clone)]
@@ -120,20 +120,13 @@ struct State {
     closed: bool,
     last_id: u32,
     pending: HashMap<u32, Pending>,
-    listeners: HashMap<String, Entity>,
+    listeners: Listeners,
     running: Option<oneshot::Sender<()>>,
 }
 
 struct Pending {
     method: &'static str,
     apply: Apply,
-}
-
-/// An object as seen by the table.
-enum Entity {
-    /// Being created: what is told about it waits.
-    Queue(Vec<Message>),
-    Listening(Listener),
 }
 
 /// The parent's ends of the channels.
@@ -201,17 +194,18 @@ impl Link {
     /// answer is not there yet, or else by itself.
     pub(crate) async fn create<T: Created>(
         &self,
-        id: &str,
         target: Target,
         command: Command,
         undo: Command,
         build: impl FnOnce(Reply) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        match self.inner.state.lock().listeners.entry(id.to_owned()) {
-            Entry::Vacant(entry) => drop(entry.insert(Entity::Queue(Vec::new()))),
-            Entry::Occupied(_) => return Err(Error::Type(format!("id {id:?} is in use"))),
+        if !self.inner.state.lock().listeners.expect(&target) {
+            return Err(Error::Type(format!("id {:?} is in use", listeners::id(&target))));
         }
-        let creation = Creation { link: self, id };
+        let creation = Creation {
+            link: self,
+            target: target.clone(),
+        };
         let result = self.exchange(target, command, Some(undo), build, T::abandon).await;
         drop(creation);
         result
@@ -323,28 +317,20 @@ impl Link {
     }
 
     /// Delivers what the worker tells about an object from now on, after what is in its queue.
-    pub(crate) fn subscribe(&self, id: &str, listener: impl Fn(Message) + Send + Sync + 'static) {
+    pub(crate) fn subscribe(&self, target: &Target, listener: impl Fn(Message) + Send + Sync + 'static) {
         let listener: Listener = Arc::new(listener);
         loop {
-            let queued = {
-                let mut state = self.inner.state.lock();
-                match state.listeners.get_mut(id) {
-                    Some(Entity::Queue(queue)) if !queue.is_empty() => std::mem::take(queue),
-                    Some(entity) => {
-                        *entity = Entity::Listening(listener);
-                        return;
-                    }
-                    // Closed while it was being set up.
-                    None => return,
-                }
-            };
+            let queued = self.inner.state.lock().listeners.listen(target, &listener);
+            if queued.is_empty() {
+                return;
+            }
             queued.into_iter().for_each(|message| listener(message));
         }
     }
 
     /// Delivers nothing to an object any more.
-    pub(crate) fn unsubscribe(&self, id: &str) {
-        self.inner.state.lock().listeners.remove(id);
+    pub(crate) fn unsubscribe(&self, target: &Target) {
+        self.inner.state.lock().listeners.remove(target);
     }
 
     /// Fails what is waiting for an answer, and all that comes later.
@@ -418,15 +404,13 @@ impl Link {
     }
 
     fn deliver(&self, target_id: &str, message: Message) {
-        let listener = match self.inner.state.lock().listeners.get_mut(target_id) {
-            Some(Entity::Queue(queue)) => return queue.push(message),
-            Some(Entity::Listening(listener)) => Arc::clone(listener),
-            None => {
-                tracing::debug!(target_id, "told about an object that nobody listens for");
-                return;
-            }
+        let Some(mut ready) = self.inner.state.lock().listeners.route(target_id, &message) else {
+            tracing::debug!(target_id, "told about an object that nobody listens for");
+            return;
         };
-        listener(message);
+        let Some(last) = ready.pop() else { return };
+        ready.iter().for_each(|listener| listener(message.clone()));
+        last(message);
     }
 
     /// Reads the other channel, where every notification is followed by its payload.
@@ -507,15 +491,13 @@ impl Drop for Flight<'_> {
 /// The queue of an object that is being created. It ends with the creation, unless the object listens by then.
 struct Creation<'a> {
     link: &'a Link,
-    id: &'a str,
+    target: Target,
 }
 
 impl Drop for Creation<'_> {
     fn drop(&mut self) {
         let mut state = self.link.inner.state.lock();
-        if matches!(state.listeners.get(self.id), Some(Entity::Queue(_))) {
-            state.listeners.remove(self.id);
-        }
+        state.listeners.remove_unless_listening(&self.target);
     }
 }
 

@@ -117,11 +117,15 @@ impl Consumer {
     /// Lets messages of the worker in.
     pub(crate) fn listen(&self) {
         let inner = Arc::downgrade(&self.inner);
-        self.inner.link.subscribe(self.id(), move |message| {
+        self.inner.link.subscribe(&self.inner.parts.target, move |message| {
             if let Some(inner) = inner.upgrade() {
                 Consumer { inner }.on_message(message);
             }
         });
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.inner.parts.target
     }
 
     pub(crate) fn on_end(&self, hook: impl FnOnce() + Send + 'static) {
@@ -220,7 +224,7 @@ impl Consumer {
         if mem::replace(&mut inner.state.lock().closed, true) {
             return;
         }
-        inner.link.unsubscribe(self.id());
+        inner.link.unsubscribe(&inner.parts.target);
         if reason == CloseReason::Requested {
             inner.link.post(inner.parts.target.clone(), Command::ConsumerClose);
         }

@@ -125,7 +125,7 @@ impl ObserverCore {
     /// Lets messages of the worker in.
     pub(crate) fn listen(core: &Arc<Self>) {
         let weak = Arc::downgrade(core);
-        core.link.subscribe(&core.id, move |message| {
+        core.link.subscribe(&core.target, move |message| {
             if let (Some(core), Message::Event(event)) = (weak.upgrade(), message) {
                 core.on_event(&event);
             }
@@ -136,7 +136,7 @@ impl ObserverCore {
         if std::mem::replace(&mut self.state.lock().closed, true) {
             return;
         }
-        self.link.unsubscribe(&self.id);
+        self.link.unsubscribe(&self.target);
         if reason == CloseReason::Requested {
             self.link.post(self.target.clone(), Command::RtpObserverClose);
         }

@@ -103,11 +103,15 @@ impl Producer {
     /// Lets messages of the worker in.
     pub(crate) fn listen(&self) {
         let inner = Arc::downgrade(&self.inner);
-        self.inner.link.subscribe(self.id(), move |message| {
+        self.inner.link.subscribe(&self.inner.parts.target, move |message| {
             if let Some(inner) = inner.upgrade() {
                 inner.on_message(message);
             }
         });
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.inner.parts.target
     }
 
     pub(crate) fn on_end(&self, hook: impl FnOnce() + Send + 'static) {
@@ -188,7 +192,7 @@ impl Producer {
         if std::mem::replace(&mut inner.state.lock().closed, true) {
             return;
         }
-        inner.link.unsubscribe(self.id());
+        inner.link.unsubscribe(&inner.parts.target);
         if reason == CloseReason::Requested {
             inner.link.post(inner.parts.target.clone(), Command::ProducerClose);
         }
@@ -281,11 +285,27 @@ impl Inner {
         }
     }
 
+    /// Whether this is the score of a stream of its own: at the other end of a pipe between two routers of one worker there
+    /// is a producer with the same id.
+    fn has_stream(&self, score: &ProducerScore) -> bool {
+        let encodings = &self.parts.rtp_parameters.encodings;
+        let encoding = usize::try_from(score.encoding_idx)
+            .ok()
+            .and_then(|index| encodings.get(index));
+        encoding.is_some_and(|encoding| match (encoding.ssrc, &encoding.rid) {
+            (Some(ssrc), _) => ssrc == score.ssrc,
+            (None, Some(_)) => encoding.rid == score.rid,
+            (None, None) => true,
+        })
+    }
+
     fn on_message(&self, message: Message) {
         let Message::Event(event) = message else { return };
         match event.name() {
             "score" => {
-                if let Some(score) = event.data::<Vec<ProducerScore>>() {
+                if let Some(score) = event.data::<Vec<ProducerScore>>()
+                    && score.iter().all(|score| self.has_stream(score))
+                {
                     self.state.lock().score.clone_from(&score);
                     self.events.emit(ProducerEvent::Score(score));
                 }

@@ -350,7 +350,7 @@ impl Router {
         };
         let parts = router.parts(&id, &target);
         let link = router.link.clone();
-        link.create(&id, target, command, Command::TransportClose, move |reply| {
+        link.create(target, command, Command::TransportClose, move |reply| {
             let transport = build(reply, parts)?;
             let any = transport.clone().into();
             let open = {
@@ -384,7 +384,7 @@ impl Router {
         };
         let parts = router.parts(&id, &target);
         let link = router.link.clone();
-        link.create(&id, target, command, Command::RtpObserverClose, move |_| {
+        link.create(target, command, Command::RtpObserverClose, move |_| {
             let observer = build(parts);
             let any = observer.clone().into();
             {

@@ -296,26 +296,20 @@ impl Worker {
             ..Target::default()
         };
         let worker = Arc::clone(&self.inner);
-        let (link, new_id) = (worker.link.clone(), id.clone());
-        link.create(
-            &new_id,
-            target,
-            Command::WorkerCreateRouter,
-            Command::RouterClose,
-            move |_| {
-                let link = worker.link.clone();
-                let router = Router::new(id, rtp_capabilities, app_data, link, Arc::downgrade(&worker));
-                {
-                    let mut state = worker.state.lock();
-                    if state.closed {
-                        return Err(Error::closed("worker"));
-                    }
-                    state.routers.insert(router.id().to_owned(), router.clone());
+        let link = worker.link.clone();
+        link.create(target, Command::WorkerCreateRouter, Command::RouterClose, move |_| {
+            let link = worker.link.clone();
+            let router = Router::new(id, rtp_capabilities, app_data, link, Arc::downgrade(&worker));
+            {
+                let mut state = worker.state.lock();
+                if state.closed {
+                    return Err(Error::closed("worker"));
                 }
-                worker.events.emit(WorkerEvent::NewRouter(router.clone()));
-                Ok(router)
-            },
-        )
+                state.routers.insert(router.id().to_owned(), router.clone());
+            }
+            worker.events.emit(WorkerEvent::NewRouter(router.clone()));
+            Ok(router)
+        })
         .await
     }
 
@@ -329,8 +323,8 @@ impl Worker {
             ..Target::default()
         };
         let worker = Arc::clone(&self.inner);
-        let (link, new_id) = (worker.link.clone(), id.clone());
-        link.create(&new_id, target, command, Command::WebRtcServerClose, move |_| {
+        let link = worker.link.clone();
+        link.create(target, command, Command::WebRtcServerClose, move |_| {
             let server = WebRtcServer::new(id, app_data, worker.link.clone(), Arc::downgrade(&worker));
             {
                 let mut state = worker.state.lock();

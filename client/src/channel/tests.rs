@@ -101,9 +101,10 @@ fn create(link: &Link, id: &'static str, seen: &mpsc::UnboundedSender<String>) -
             ..Target::default()
         };
         let listener = link.clone();
+        let listening = target.clone();
         let build = move |_| {
             let _ = seen.send("created".to_owned());
-            listener.subscribe(id, move |message| {
+            listener.subscribe(&listening, move |message| {
                 let text = match message {
                     Message::Event(event) => event.name().to_owned(),
                     Message::Payload(_, payload) => format!("{} bytes", payload.len()),
@@ -112,7 +113,7 @@ fn create(link: &Link, id: &'static str, seen: &mpsc::UnboundedSender<String>) -
             });
             Ok(())
         };
-        link.create(id, target, Command::WorkerCreateRouter, Command::RouterClose, build)
+        link.create(target, Command::WorkerCreateRouter, Command::RouterClose, build)
             .await
     })
 }
@@ -226,13 +227,16 @@ async fn what_was_created_just_when_the_caller_gave_up_is_closed() {
     let (started, mut fake) = start(LONG);
     let (seen, mut log) = mpsc::unbounded_channel();
     let noted = seen.clone();
-    let target = Target::default();
+    let target = Target {
+        router_id: Some("r".into()),
+        ..Target::default()
+    };
     let build = move |_| {
         let _ = noted.send("created".to_owned());
         Ok(Noted(noted.clone()))
     };
     let (command, undo) = (Command::WorkerCreateRouter, Command::RouterClose);
-    let mut creation = Box::pin(started.link.create("r", target, command, undo, build));
+    let mut creation = Box::pin(started.link.create(target, command, undo, build));
     // It is asked for, and then not looked at until the answer has been applied.
     let first_look = std::future::poll_fn(|cx| std::task::Poll::Ready(creation.as_mut().poll(cx))).await;
     assert!(first_look.is_pending());

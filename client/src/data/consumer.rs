@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use channel_proto::command::{BufferedAmountLowThreshold, Command, DataType};
+use channel_proto::command::{BufferedAmountLowThreshold, Command, DataType, Target};
 use channel_proto::event::PayloadEvent;
 use channel_proto::reply::{BufferedAmount, DataConsumerDump, DataConsumerStats};
 use channel_proto::transport_parameters::SctpStreamParameters;
@@ -58,11 +58,15 @@ impl DataConsumer {
     /// Lets messages of the worker in.
     pub(crate) fn listen(&self) {
         let inner = Arc::downgrade(&self.inner);
-        self.inner.link.subscribe(self.id(), move |message| {
+        self.inner.link.subscribe(self.target(), move |message| {
             if let Some(inner) = inner.upgrade() {
                 DataConsumer { inner }.on_message(message);
             }
         });
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.inner.parts.target
     }
 
     pub(crate) fn on_end(&self, hook: impl FnOnce() + Send + 'static) {

@@ -58,7 +58,7 @@ impl<D, E: Clone> Entity<D, E> {
         if std::mem::replace(&mut *self.closed.lock(), true) {
             return;
         }
-        self.link.unsubscribe(id);
+        self.link.unsubscribe(&self.parts.target);
         if reason == CloseReason::Requested {
             self.link.post(self.parts.target.clone(), close);
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use channel_proto::command::{Command, DataType, PayloadCommand};
+use channel_proto::command::{Command, DataType, PayloadCommand, Target};
 use channel_proto::reply::{DataProducerDump, DataProducerStats};
 use channel_proto::transport_parameters::SctpStreamParameters;
 
@@ -55,11 +55,15 @@ impl DataProducer {
 
     /// Lets messages of the worker in: there are none yet.
     pub(crate) fn listen(&self) {
-        self.inner.link.subscribe(self.id(), |message| {
+        self.inner.link.subscribe(self.target(), |message| {
             if let crate::channel::Message::Event(event) = message {
                 event.unknown("data producer");
             }
         });
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.inner.parts.target
     }
 
     pub(crate) fn on_end(&self, hook: impl FnOnce() + Send + 'static) {

@@ -24,7 +24,7 @@ async fn room(fake: &Fake) -> Room {
 
 impl Room {
     async fn produce(&self) -> Producer {
-        let parameters = serde_json::from_value(json!({ "encodings": [{ "ssrc": 1 }],
+        let parameters = serde_json::from_value(json!({ "encodings": [{ "ssrc": 1 }, { "rid": "hi" }],
             "codecs": [{ "mimeType": "video/VP8", "payloadType": 96, "clockRate": 90000 }] }));
         let options = ProducerOptions::new(MediaKind::Video, parameters.unwrap());
         self.transport.produce(options).await.unwrap()
@@ -48,7 +48,7 @@ async fn a_producer_is_told_how_it_arrives() {
     let producer = room(&fake).await.produce().await;
     let mut events = producer.events();
     assert!(producer.score().is_empty());
-    let scores = json!([{ "encodingIdx": 0, "ssrc": 11, "score": 10 },
+    let scores = json!([{ "encodingIdx": 0, "ssrc": 1, "score": 10 },
         { "encodingIdx": 1, "ssrc": 22, "rid": "hi", "score": 9 }]);
     fake.tell(producer.id(), "score", &scores);
     let ProducerEvent::Score(told) = next(&mut events).await else {
@@ -59,6 +59,13 @@ async fn a_producer_is_told_how_it_arrives() {
 
     // What makes no sense, or is of another version, does not disturb.
     fake.tell(producer.id(), "score", &json!("well"));
+    for stranger in [
+        json!({ "encodingIdx": 0, "ssrc": 2, "score": 1 }),
+        json!({ "encodingIdx": 1, "ssrc": 22, "rid": "lo", "score": 1 }),
+        json!({ "encodingIdx": 2, "ssrc": 1, "score": 1 }),
+    ] {
+        fake.tell(producer.id(), "score", &json!([stranger]));
+    }
     fake.tell(producer.id(), "somethingnew", &json!({}));
     fake.tell_payload(producer.id(), "rtp", &json!({}), b"packet");
     let orientation = json!({ "camera": true, "flip": false, "rotation": 90 });

@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::fake::{Answer, Fake};
+use super::next;
 use crate::{
-    DirectTransportOptions, ErrorKind, MediaKind, PipeToRouterOptions, Producer, ProducerOptions, Router, Transport,
+    DirectTransportOptions, ErrorKind, MediaKind, PipeToRouterOptions, Producer, ProducerEvent, ProducerOptions,
+    Router, Transport,
 };
 
 async fn producer(router: &Router) -> Producer {
@@ -121,6 +123,39 @@ async fn a_producer_that_closes_meanwhile_is_not_piped() {
     here.wait_for("consumer.close", 1).await;
     there.wait_for("producer.close", 1).await;
     assert!(to.producers().is_empty());
+}
+
+#[tokio::test]
+async fn two_routers_of_one_worker_have_producers_of_one_id() {
+    let fake = Fake::start();
+    let (from, to) = (fake.router(), fake.router());
+    let original = producer(&from).await;
+    let options = PipeToRouterOptions::default();
+    let piped = from.pipe_producer_to_router(original.id(), &to, &options).await;
+    let piped = piped.unwrap();
+    let (mut events, mut piped_events) = (original.events(), piped.producer.events());
+    let tell = |ssrc: u32| {
+        let score = json!([{ "encodingIdx": 0, "ssrc": ssrc, "score": 9 }]);
+        fake.tell(original.id(), "score", &score);
+    };
+    // The worker does not say which of them it means; the stream does.
+    tell(1);
+    assert!(matches!(next(&mut events).await, ProducerEvent::Score(_)));
+    let ssrc = piped.producer.rtp_parameters().encodings[0].ssrc.unwrap();
+    tell(ssrc);
+    assert!(matches!(next(&mut piped_events).await, ProducerEvent::Score(score) if score[0].ssrc == ssrc));
+    piped.producer.close();
+    fake.tell(
+        original.id(),
+        "videoorientationchange",
+        &json!({ "camera": true, "flip": false, "rotation": 0 }),
+    );
+    assert!(matches!(
+        next(&mut events).await,
+        ProducerEvent::VideoOrientationChange(_)
+    ));
+    assert!(piped_events.recv().await.is_some() && piped_events.recv().await.is_none());
+    assert!(!original.is_closed());
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ impl Core {
     /// Lets messages of the worker in.
     pub(crate) fn listen(core: &Arc<Self>) {
         let weak = Arc::downgrade(core);
-        core.link.subscribe(&core.id, move |message| {
+        core.link.subscribe(&core.target, move |message| {
             if let Some(core) = weak.upgrade() {
                 core.on_message(message);
             }
@@ -180,14 +180,15 @@ impl Core {
         if let Kind::WebRtc(web_rtc) = &self.kind {
             web_rtc.lock().close();
         }
-        self.link.unsubscribe(&self.id);
+        self.link.unsubscribe(&self.target);
         // None of them may take what the worker is about to tell for an end of its own.
         producers
-            .keys()
-            .chain(consumers.keys())
-            .chain(data_producers.keys())
-            .chain(data_consumers.keys())
-            .for_each(|id| self.link.unsubscribe(id));
+            .values()
+            .map(Producer::target)
+            .chain(consumers.values().map(Consumer::target))
+            .chain(data_producers.values().map(DataProducer::target))
+            .chain(data_consumers.values().map(DataConsumer::target))
+            .for_each(|target| self.link.unsubscribe(target));
         if reason == CloseReason::Requested {
             self.link.post(self.target.clone(), Command::TransportClose);
         }
@@ -313,8 +314,8 @@ impl Core {
             paused,
         }));
         let core = Arc::clone(core);
-        let (link, new_id, new_target) = (core.link.clone(), id.clone(), target.clone());
-        link.create(&new_id, new_target, command, Command::ProducerClose, move |reply| {
+        let (link, new_target) = (core.link.clone(), target.clone());
+        link.create(new_target, command, Command::ProducerClose, move |reply| {
             let parts = producer::Parts {
                 id,
                 kind,
@@ -397,8 +398,8 @@ impl Core {
             preferred_layers: preferred_layers.filter(|_| between_routers.is_none()),
         }));
         let core = Arc::clone(core);
-        let (link, new_id, new_target) = (core.link.clone(), id.clone(), target.clone());
-        link.create(&new_id, new_target, command, Command::ConsumerClose, move |reply| {
+        let (link, new_target) = (core.link.clone(), target.clone());
+        link.create(new_target, command, Command::ConsumerClose, move |reply| {
             let Consumed {
                 paused,
                 producer_paused,

@@ -121,7 +121,7 @@ impl Core {
         let app_data = options.app_data;
         let core = Arc::clone(core);
         let (link, new_target, undo) = (core.link.clone(), target.clone(), Command::DataProducerClose);
-        link.create(&id, new_target, command, undo, move |reply| {
+        link.create(new_target, command, undo, move |reply| {
             let parts = DataParts {
                 dump: reply.parse::<DataProducerDump>()?,
                 app_data,
@@ -188,7 +188,7 @@ impl Core {
         let core = Arc::clone(core);
         let (link, new_target, undo) = (core.link.clone(), target.clone(), Command::DataConsumerClose);
         // The stream is given back with the closure, if that does not come to making a data consumer.
-        link.create(&id, new_target, command, undo, move |reply| {
+        link.create(new_target, command, undo, move |reply| {
             let parts = DataParts {
                 dump: reply.parse::<DataConsumerDump>()?,
                 app_data,

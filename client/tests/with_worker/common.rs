@@ -51,7 +51,8 @@ pub async fn router(worker: &Worker) -> Router {
         .unwrap()
 }
 
-fn codec(capability: RtpCodecCapability, payload_type: u8) -> RtpCodecParameters {
+/// What a sender of this codec says of it.
+pub fn codec(capability: RtpCodecCapability, payload_type: u8) -> RtpCodecParameters {
     let RtpCodecCapability {
         mime_type,
         clock_rate,
