@@ -112,6 +112,8 @@ closing!(
 
 /// How an object of the house ends.
 type End = Pin<Box<dyn Future<Output = CloseReason>>>;
+/// Whether it has.
+type IsClosed = Box<dyn Fn() -> bool>;
 
 fn end<E: Closing + std::fmt::Debug + 'static>(events: Events<E>) -> End {
     Box::pin(async move {
@@ -125,12 +127,12 @@ fn end<E: Closing + std::fmt::Debug + 'static>(events: Events<E>) -> End {
 
 impl House {
     /// All that can end, with its name, whether it has, and how.
-    pub fn ends(&self) -> Vec<(&'static str, Box<dyn Fn() -> bool>, End)> {
+    pub fn ends(&self) -> Vec<(&'static str, IsClosed, End)> {
         macro_rules! ends {
             ($($object:ident),*) => {
                 vec![$({
                     let object = self.$object.clone();
-                    let closed: Box<dyn Fn() -> bool> = Box::new(move || object.is_closed());
+                    let closed: IsClosed = Box::new(move || object.is_closed());
                     (stringify!($object), closed, end(self.$object.events()))
                 }),*]
             };

@@ -232,12 +232,8 @@ async fn av1_with_dependency_descriptors() {
     assert_eq!(consumer.consumer_type(), ConsumerType::Svc);
     let parameters = consumer.rtp_parameters();
     assert_eq!(parameters.codecs[0].payload_type, 107);
-    assert!(
-        parameters
-            .header_extensions
-            .iter()
-            .all(|extension| extension.uri != DEPENDENCY_DESCRIPTOR)
-    );
+    let descriptor = |extension: &RtpHeaderExtensionParameters| extension.uri == DEPENDENCY_DESCRIPTOR;
+    assert!(parameters.header_extensions.iter().any(descriptor));
 }
 
 #[tokio::test]

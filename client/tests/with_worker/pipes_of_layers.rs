@@ -122,7 +122,7 @@ async fn all_streams_go_through_and_one_comes_out() {
     let extensions = piped.consumer.rtp_parameters().header_extensions.iter();
     assert_eq!(
         extensions.map(|extension| extension.id).collect::<Vec<_>>(),
-        [6, 7, 11, 12, 13]
+        [6, 7, 8, 11, 12, 13]
     );
 
     let consumer = rooms.consume(&piped.producer).await;
