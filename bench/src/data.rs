@@ -78,7 +78,7 @@ struct Sample {
 /// A worker cannot be started, or messages do not arrive.
 pub fn measure(arguments: &DataArguments) -> Result<()> {
     println!("{}", cpu::machine());
-    println!("| worker | receivers | message | messages per second | MB/s | CPU per message | worker busy |");
+    println!("| worker | receivers | message | messages per second | MB/s | CPU per message | MB per second of CPU |");
     println!("|---|---|---|---|---|---|---|");
     let total = arguments.worker.len() * LOADS.len();
     let mut done = 0;
@@ -90,11 +90,11 @@ pub fn measure(arguments: &DataArguments) -> Result<()> {
             let sample = run(binary, receivers, length, Duration::from_secs(arguments.seconds.into()))?;
             let per_second = sample.messages as f64 / sample.elapsed.as_secs_f64();
             println!(
-                "| {} | {receivers} | {kib} KiB | {per_second:.0} | {:.1} | {:.1} us | {:.0} % |",
+                "| {} | {receivers} | {kib} KiB | {per_second:.0} | {:.1} | {:.1} us | {:.1} |",
                 binary.display(),
                 per_second * length as f64 / 1e6,
                 sample.cpu.as_secs_f64() * 1e6 / sample.messages as f64,
-                sample.cpu.as_secs_f64() * 100.0 / sample.elapsed.as_secs_f64(),
+                (sample.messages as usize * length) as f64 / 1e6 / sample.cpu.as_secs_f64(),
             );
         }
     }

@@ -314,6 +314,18 @@ fn a_cookie_that_is_not_taken_does_not_hide_the_peer() {
 }
 
 #[test]
+fn nothing_is_taken_for_a_peer_that_shuts_down() {
+    let (mut ours, tag, _) = victim();
+    ours.send(1, 0, 53, Bytes::from_static(b"before"), ORDERED).unwrap();
+    assert!(!packets(&mut ours).is_empty());
+    // It has not acknowledged the message, so that there is something to wait for.
+    ours.receive(2, &packet(tag, &[(7, 0, vec![0; 4])]));
+    let sent = ours.send(3, 0, 53, Bytes::from_static(b"after"), ORDERED);
+    assert_eq!(sent, Err(SendError::NotConnected));
+    assert_eq!(ours.buffered_amount(), 6);
+}
+
+#[test]
 fn strangers_do_not_count_as_the_peer() {
     let (mut ours, tag, tsn) = victim();
     let wrong = tag.map(|byte| !byte);

@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dcsctp::api::{
-    DcSctpSocket, Options, SocketEvent, SocketTime, ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS,
+    DcSctpSocket, Options, SocketEvent, SocketState, SocketTime,
+    ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS,
 };
 
 use burden::Burden;
@@ -218,8 +219,10 @@ impl Association {
 
     /// How many streams the peer lets us send on, while connected.
     pub fn outgoing_streams(&self) -> Option<u16> {
-        let metrics = self.socket.as_ref()?.get_metrics()?;
-        (self.state == State::Connected).then_some(metrics.negotiated_maximum_outgoing_streams)
+        let socket = self.socket.as_ref()?;
+        // A peer that shuts down gets no more.
+        let up = self.state == State::Connected && socket.state() == SocketState::Connected;
+        up.then(|| Some(socket.get_metrics()?.negotiated_maximum_outgoing_streams))?
     }
 
     /// Starts it. The peer may do so at the same time.
