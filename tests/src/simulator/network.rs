@@ -199,7 +199,6 @@ impl Ports for Network {
         match self.sockets.remove(&socket) {
             Some(Socket::Bound(address, protocol)) => {
                 self.bound.remove(&(address, protocol));
-                self.ways.retain(|(from, to), _| *from != address && *to != address);
             }
             Some(Socket::Connection { local, remote }) => {
                 self.connections.remove(&(local, remote));
