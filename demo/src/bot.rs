@@ -19,10 +19,10 @@ const MAX_MESSAGE: u32 = 512;
 /// Most messages of one sender that it repeats in a second; the others are dropped.
 const MAX_RATE: u32 = 20;
 
-/// Hears and speaks on a direct transport in the home branch.
+/// Hears and speaks on direct transports in the home branch: two, since what it says is longer than what it hears.
 #[derive(Debug)]
 pub(crate) struct Bot {
-    transport: DirectTransport,
+    ear: DirectTransport,
     voice: DataProducer,
 }
 
@@ -32,13 +32,17 @@ impl Bot {
             max_message_size: MAX_MESSAGE,
             ..DirectTransportOptions::default()
         };
-        let transport = home.router.create_direct_transport(options).await?;
+        let ear = home.router.create_direct_transport(options).await?;
+        let mouth = home
+            .router
+            .create_direct_transport(DirectTransportOptions::default())
+            .await?;
         let options = DataProducerOptions {
             label: LABEL.to_owned(),
             ..DataProducerOptions::default()
         };
-        let voice = transport.produce_data(options).await?;
-        Ok(Self { transport, voice })
+        let voice = mouth.produce_data(options).await?;
+        Ok(Self { ear, voice })
     }
 
     /// What it says.
@@ -47,10 +51,10 @@ impl Bot {
     }
 
     /// Repeats what comes from a data producer of the home branch, until that ends.
-    pub(crate) async fn listen(&self, speaker: Weak<Member>, ear_to: &DataProducer) -> client::Result<()> {
-        let options = DataConsumerOptions::new(ear_to.id());
-        let ear = self.transport.consume_data(options).await?;
-        tokio::spawn(repeat(self.voice.clone(), speaker, ear.events()));
+    pub(crate) async fn listen(&self, speaker: Weak<Member>, producer: &DataProducer) -> client::Result<()> {
+        let options = DataConsumerOptions::new(producer.id());
+        let consumer = self.ear.consume_data(options).await?;
+        tokio::spawn(repeat(self.voice.clone(), speaker, consumer.events()));
         Ok(())
     }
 }

@@ -11,3 +11,4 @@ mod signalling;
 mod site;
 mod spreading;
 mod throttle;
+mod webrtc;

@@ -74,3 +74,29 @@ async fn rooms_go_where_least_is_to_do() {
     assert_eq!(workers.iter().filter(|index| **index == 0).count(), 3, "{workers:?}");
     server.close();
 }
+
+/// However many open a room at the same time, it is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_rooms_at_once_are_spread_and_each_is_one() {
+    let server = server(2).await;
+    let names: Vec<String> = (0..50)
+        .flat_map(|room| ["a", "b"].map(|peer| format!("roomId=room{room}&peerId={peer}")))
+        .collect();
+    let dials = names.iter().map(|query| dial(&server, query));
+    let mut clients = Vec::new();
+    for dialled in futures_util::future::join_all(dials).await {
+        clients.push(dialled.expect("a connection"));
+    }
+    assert_eq!(server.rooms(), 50);
+    let mut on_first = 0;
+    for room in 0..50 {
+        on_first += usize::from(server.spread(&format!("room{room}")).await == [0]);
+    }
+    assert!((10..=40).contains(&on_first), "{on_first} of 50 on one worker");
+    for pair in clients.chunks_mut(2) {
+        let [one, two] = pair else { unreachable!() };
+        one.join("One").await;
+        assert_eq!(two.join("Two").await[0]["id"], "a");
+    }
+    server.close();
+}
