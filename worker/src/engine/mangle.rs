@@ -8,7 +8,7 @@ use channel_proto::rtp_parameters::{MediaKind, RtpParameters};
 use smallvec::SmallVec;
 
 use super::producer::extension_id;
-use crate::rtp::codec::{PayloadDescriptor, vp8};
+use crate::rtp::codec::{Codec, PayloadDescriptor, vp8};
 use crate::rtp::extensions::{self, HeaderExtensionKind};
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::retransmission::PacketStore;
@@ -143,6 +143,11 @@ pub fn mid_element(mid: Option<&str>) -> [u8; 1 + MID_LENGTH] {
     element
 }
 
+fn sends_av1(parameters: &RtpParameters) -> bool {
+    let mut codecs = parameters.codecs.iter();
+    codecs.any(|codec| Codec::from_mime_type(&codec.mime_type) == Codec::Av1)
+}
+
 impl HeaderMangler {
     /// For what a sender announced.
     pub fn new(kind: MediaKind, parameters: &RtpParameters) -> Self {
@@ -151,8 +156,12 @@ impl HeaderMangler {
         } else {
             &COPIED_VIDEO
         };
+        // Of other codecs receivers know what depends on what without it; what we change, a switch to another stream for
+        // instance, would not agree with it.
+        let describes = |kind| kind != HeaderExtensionKind::DependencyDescriptor || sends_av1(parameters);
         let copied = wanted
             .iter()
+            .filter(|(kind, _)| describes(*kind))
             .filter_map(|(kind, canonical)| Some((extension_id(parameters, *kind)?, *canonical)))
             .collect();
         let video_orientation = (kind == MediaKind::Video)
@@ -538,9 +547,17 @@ mod tests {
     }
 
     /// A packet of AV1 whose dependency descriptor has `length` bytes, with a MID, and as RTX too.
-    fn forward_descriptor(length: usize, csrcs: u8) -> (ForwardedPacket, Vec<u8>, Vec<u8>) {
-        use channel_proto::rtp_parameters::RtpHeaderExtensionParameters;
+    fn forward_descriptor(codec: &str, length: usize, csrcs: u8) -> (ForwardedPacket, Vec<u8>, Vec<u8>) {
+        use channel_proto::rtp_parameters::{RtpCodecParameters, RtpHeaderExtensionParameters};
         let parameters = RtpParameters {
+            codecs: vec![RtpCodecParameters {
+                mime_type: codec.to_owned(),
+                payload_type: 45,
+                clock_rate: 90_000,
+                channels: None,
+                parameters: Default::default(),
+                rtcp_feedback: Vec::new(),
+            }],
             header_extensions: vec![RtpHeaderExtensionParameters {
                 id: 13,
                 uri: HeaderExtensionKind::DependencyDescriptor.uri().to_owned(),
@@ -586,7 +603,7 @@ mod tests {
     #[test]
     fn a_dependency_descriptor_is_forwarded_in_whatever_form_it_needs() {
         for length in [3, 16, 17, 96] {
-            let (packet, first, again) = forward_descriptor(length, 0);
+            let (packet, first, again) = forward_descriptor("video/AV1", length, 0);
             let descriptor: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
             for (bytes, time) in [(&first, None), (&again, Some([0x55, 0x66, 0x77].as_slice()))] {
                 let header = RtpHeader::parse(bytes).unwrap();
@@ -614,16 +631,24 @@ mod tests {
     }
 
     #[test]
+    fn a_dependency_descriptor_of_another_codec_is_left_out() {
+        let (_, first, _) = forward_descriptor("video/VP8", 96, 0);
+        let header = RtpHeader::parse(&first).unwrap();
+        assert_eq!(header.extension(&first, extensions::DEPENDENCY_DESCRIPTOR), None);
+        assert_eq!(header.extension(&first, extensions::MID), Some(b"ab".as_slice()));
+    }
+
+    #[test]
     fn a_dependency_descriptor_for_which_there_is_no_room_is_left_out() {
         for (length, csrcs) in [(255, 0), (160, 15), (200, 15)] {
-            let (packet, first, _) = forward_descriptor(length, csrcs);
+            let (packet, first, _) = forward_descriptor("video/AV1", length, csrcs);
             let header = RtpHeader::parse(&first).unwrap();
             assert_eq!(header.extension(&first, extensions::DEPENDENCY_DESCRIPTOR), None);
             assert_eq!(header.extension(&first, extensions::MID), Some(b"ab".as_slice()));
             assert_eq!(header.payload(&first), b"payload");
             assert_eq!(first.len(), packet.size());
         }
-        let (_, first, _) = forward_descriptor(100, 15);
+        let (_, first, _) = forward_descriptor("video/AV1", 100, 15);
         let header = RtpHeader::parse(&first).unwrap();
         assert!(header.extension(&first, extensions::DEPENDENCY_DESCRIPTOR).is_some());
     }
