@@ -314,6 +314,43 @@ fn a_cookie_that_is_not_taken_does_not_hide_the_peer() {
 }
 
 #[test]
+fn questions_whose_answer_fits_no_packet_are_survived() {
+    // Chunk types whose upper bits say: report me if you do not know me (RFC 9260 3.2).
+    let unknown = |length: usize| (0xfe, 0, vec![7; length]);
+    let heartbeat = |length: usize| {
+        let mut value = Vec::new();
+        push_element(&mut value, [0, 1], &[&vec![7; length]]);
+        (4, 0, value)
+    };
+    let resets = |count: u32| {
+        let mut value = Vec::new();
+        for number in 0..count {
+            push_element(&mut value, [0, 14], &[&number.to_be_bytes()]);
+        }
+        (130, 0, value)
+    };
+    for pieces in [
+        vec![unknown(1160)],
+        vec![unknown(40_000)],
+        vec![unknown(4); 140],
+        vec![heartbeat(1160)],
+        vec![heartbeat(60_000)],
+        vec![resets(140)],
+        vec![resets(5000)],
+        vec![data(9, 0, 0, 7, b""); 70],
+    ] {
+        let (mut ours, tag, _) = victim();
+        let question = packet(tag, &pieces);
+        ours.receive(1, &question);
+        for answer in packets(&mut ours) {
+            assert!((16..=1191).contains(&answer.len()), "{} bytes", answer.len());
+        }
+        assert_eq!(ours.state(), State::Connected);
+        ours.send(2, 0, 53, Bytes::from_static(b"still here"), ORDERED).unwrap();
+    }
+}
+
+#[test]
 fn nothing_is_taken_for_a_peer_that_shuts_down() {
     let (mut ours, tag, _) = victim();
     ours.send(1, 0, 53, Bytes::from_static(b"before"), ORDERED).unwrap();

@@ -390,6 +390,8 @@ impl Association {
                 return;
             };
             match event {
+                // What was to be in it fits no packet.
+                SocketEvent::SendPacket(packet) if chunks(&packet).next().is_none() => {}
                 SocketEvent::SendPacket(packet) => {
                     self.learn_tag(&packet);
                     self.burden.sent(&packet);
