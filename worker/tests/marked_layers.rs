@@ -1,95 +1,35 @@
 //! Layers that header extensions tell: AV1 by its dependency descriptor, H.264 by frame marking.
 
-use std::net::{IpAddr, SocketAddr};
+mod room;
 
-use channel_proto::dialect::json::decode_request;
+use room::Room;
 use serde_json::{Value, json};
-use worker::engine::outbox::{ChannelMessage, Outbox, Run};
-use worker::engine::ports::{BindError, Ports, SocketId};
-use worker::engine::{Config, Datagram, Engine};
 
+const SENDER: u16 = 9;
 const RECEIVER: u16 = 10;
 
-/// Sockets that keep the RTP that is sent to the receiver.
-#[derive(Default)]
-struct Network {
-    sockets: u16,
-    received: Vec<Vec<u8>>,
-}
-
-impl Ports for Network {
-    fn open_udp(&mut self, ip: IpAddr, _: u16) -> Result<(SocketId, SocketAddr), BindError> {
-        self.sockets += 1;
-        Ok((
-            SocketId(self.sockets.into()),
-            SocketAddr::new(ip, 20_000 + self.sockets),
-        ))
-    }
-
-    fn open_tcp(&mut self, _: IpAddr, _: u16) -> Result<(SocketId, SocketAddr), BindError> {
-        panic!("nobody asks for TCP here")
-    }
-
-    fn close(&mut self, _: SocketId) {}
-
-    fn transmit(&mut self, runs: &[Run], arena: &[u8]) {
-        for run in runs.iter().filter(|run| run.destination.port() == RECEIVER) {
-            let datagrams = arena[run.start..run.start + run.length].chunks(run.segment);
-            let rtp = datagrams.filter(|datagram| !(192..224).contains(&datagram[1]));
-            self.received.extend(rtp.map(<[u8]>::to_vec));
-        }
-    }
-}
-
 struct Call {
-    engine: Engine,
-    network: Network,
-    outbox: Outbox,
+    room: Room,
+    /// What the receiver got.
+    received: Vec<Vec<u8>>,
 }
 
 impl Call {
     /// One producer and one consumer on plain transports.
     fn new(produce: Value, consume: Value) -> Self {
-        let config = Config {
-            pid: 1,
-            seed: [3; 32],
-            unix_offset: 0,
-            certificate: std::rc::Rc::new(worker::dtls::Certificate::generate().expect("a certificate")),
-        };
-        let mut call = Self {
-            engine: Engine::new(config),
-            network: Network::default(),
-            outbox: Outbox::new(),
-        };
+        let mut room = Room::new();
         let input = json!({"routerId": "r", "transportId": "in", "producerId": "p"});
         let output = json!({"routerId": "r", "transportId": "out", "consumerId": "c", "producerId": "p"});
         let listen = |comedia: bool| json!({"listenIp": {"ip": "127.0.0.1"}, "comedia": comedia});
-        call.request("worker.createRouter", &input, json!({}));
-        call.request("router.createPlainTransport", &input, listen(true));
-        call.request("router.createPlainTransport", &output, listen(false));
-        call.request("transport.produce", &input, produce);
-        call.request(
-            "transport.connect",
-            &output,
-            json!({"ip": "127.0.0.1", "port": RECEIVER}),
-        );
-        call.request("transport.consume", &output, consume);
-        call
-    }
-
-    fn request(&mut self, method: &str, internal: &Value, data: Value) {
-        let frame = json!({"id": 1, "method": method, "internal": internal, "data": data}).to_string();
-        let request = decode_request(frame.as_bytes()).unwrap();
-        self.engine
-            .handle_request(1, request, &mut self.network, &mut self.outbox);
-        let answers =
-            |message: &ChannelMessage| matches!(message, ChannelMessage::Response(answer) if answer.result.is_ok());
-        assert!(
-            self.outbox.channel.iter().any(answers),
-            "{method}: {:?}",
-            self.outbox.channel
-        );
-        self.outbox.channel.clear();
+        room.request("worker.createRouter", input.clone(), json!({}));
+        room.request("router.createPlainTransport", input.clone(), listen(true));
+        room.request("router.createPlainTransport", output.clone(), listen(false));
+        room.request("transport.produce", input, produce);
+        let address = json!({"ip": "127.0.0.1", "port": RECEIVER});
+        room.request("transport.connect", output.clone(), address);
+        room.request("transport.consume", output, consume);
+        let received = Vec::new();
+        Self { room, received }
     }
 
     /// Sends a packet with an extension of id 4; tells how many came out.
@@ -105,22 +45,18 @@ impl Call {
         packet.extend([0x10, 0x00, 0, (block.len() / 4) as u8]);
         packet.extend(block);
         packet.extend(payload);
-        let source = SocketAddr::from(([127, 0, 0, 1], 9));
-        let before = self.network.received.len();
-        let mut datagrams = [Datagram {
-            source,
-            bytes: &mut packet,
-        }];
-        let (network, outbox) = (&mut self.network, &mut self.outbox);
-        self.engine
-            .handle_datagrams(u64::from(timestamp) * 11, SocketId(1), &mut datagrams, network, outbox);
-        outbox.flush(network);
-        self.network.received.len() - before
+        self.room.now = u64::from(timestamp) * 11;
+        self.room.datagram(1, SENDER, packet);
+        let sent = self.room.sent_to(RECEIVER);
+        let before = self.received.len();
+        self.received
+            .extend(sent.into_iter().filter(|packet| !(192..224).contains(&packet[1])));
+        self.received.len() - before
     }
 
     fn numbers_are_consecutive(&self) -> bool {
         let number = |packet: &Vec<u8>| u16::from_be_bytes([packet[2], packet[3]]);
-        let numbers: Vec<u16> = self.network.received.iter().map(number).collect();
+        let numbers: Vec<u16> = self.received.iter().map(number).collect();
         numbers.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1))
     }
 }
@@ -160,7 +96,7 @@ fn av1_without_the_spatial_layer_that_is_not_preferred() {
     }
     assert!(call.numbers_are_consecutive());
     // The end of the lower layer is the end of the picture for this receiver.
-    assert!(call.network.received.iter().all(|packet| packet[1] & 0x80 != 0));
+    assert!(call.received.iter().all(|packet| packet[1] & 0x80 != 0));
 }
 
 #[test]

@@ -116,12 +116,15 @@ impl Room {
     }
 
     /// A datagram arrives at a socket; the first one opened is 1.
-    pub fn datagram(&mut self, socket: u32, source: u16, mut bytes: Vec<u8>) {
+    pub fn datagram(&mut self, socket: u32, source: u16, bytes: Vec<u8>) {
+        self.datagrams(socket, source, vec![bytes]);
+    }
+
+    /// Datagrams arrive in one go, as the kernel gives them.
+    pub fn datagrams(&mut self, socket: u32, source: u16, mut burst: Vec<Vec<u8>>) {
         let mut outbox = Outbox::new();
-        let mut datagrams = [Datagram {
-            source: loopback(source),
-            bytes: &mut bytes,
-        }];
+        let source = loopback(source);
+        let mut datagrams: Vec<_> = burst.iter_mut().map(|bytes| Datagram { source, bytes }).collect();
         let socket = SocketId(socket);
         self.engine
             .handle_datagrams(self.now, socket, &mut datagrams, &mut self.network, &mut outbox);
