@@ -36,6 +36,7 @@ fn video_goes_on_when_a_tenth_of_all_packets_is_lost() {
         seen["framesSent"].as_i64().unwrap(),
         seen["framesDecoded"].as_i64().unwrap(),
     );
+    println!("{seen}");
     assert!(sent > 100, "{seen}");
     assert!(
         decoded * 10 >= sent * 9,

@@ -142,4 +142,27 @@ proptest! {
             }
         }
     }
+
+    /// Every number that is asked for is read again, and no other, in packets of at most `limit` bytes.
+    #[test]
+    fn requests_for_packets_are_read_as_written(first: u16, steps in prop::collection::vec(1..40_u16, 0..80), limit in 16..200_usize) {
+        let mut number = first;
+        let numbers: Vec<u16> = steps.iter().map(|step| { number = number.wrapping_add(*step); number }).collect();
+        let mut read = Vec::new();
+        let mut left = numbers.as_slice();
+        while !left.is_empty() {
+            let mut out = Vec::new();
+            let taken = generic_nack(&mut out, 7, left, limit);
+            prop_assert!(taken > 0 && out.len() <= limit, "{} taken, {} bytes", taken, out.len());
+            for packet in parse(&out).expect("RTCP") {
+                let RtcpPacket::Nack { media_ssrc: 7, items } = packet else { panic!("{packet:?}") };
+                for (first, others) in items {
+                    read.push(first);
+                    read.extend((0..16).filter(|bit| others >> bit & 1 != 0).map(|bit| first.wrapping_add(bit + 1)));
+                }
+            }
+            left = &left[taken..];
+        }
+        prop_assert_eq!(read, numbers);
+    }
 }
