@@ -60,7 +60,7 @@ impl Endpoint {
     }
 
     fn tell(&self, what: Do) {
-        self.commands.send(what).ok().expect("an endpoint");
+        self.commands.send(what).expect("an endpoint");
     }
 
     fn say(&self, stream: u16, binary: bool, bytes: &[u8]) {
