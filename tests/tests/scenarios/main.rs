@@ -1,5 +1,7 @@
-//! Video over bad networks, from a sender through the worker to receivers, in virtual time. Each failure names its seed.
+//! Video and data over bad networks, from a sender through the worker to receivers, in virtual time. Each failure names
+//! its seed.
 
+mod data;
 mod delays;
 mod key_frames;
 mod late_joiners;

@@ -1,4 +1,4 @@
-//! Messages over bad networks, through the worker, in virtual time. Each failure names its seed.
+//! Messages through SCTP associations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,8 @@ use tests::simulator::Simulation;
 use tests::simulator::data::DataPeer;
 use tests::simulator::network::{Direction, Link};
 
-const SECOND: u64 = 1_000_000;
+use super::SECOND;
+
 /// What a transport may hold for its peer, in bytes.
 const BUFFER: u32 = 4_000_000;
 
