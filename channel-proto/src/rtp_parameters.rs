@@ -6,6 +6,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// Reads `null` like a field that is missing. Endpoints are written in languages that tell the two apart, and in others.
+///
+/// # Errors
+/// It is neither `null` nor what is wanted.
+pub fn null_is_missing<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// Audio or video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -26,10 +38,10 @@ pub struct RtpParameters {
     /// Codecs that may be sent, media and retransmission alike.
     pub codecs: Vec<RtpCodecParameters>,
     /// Header extensions in use.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_missing")]
     pub header_extensions: Vec<RtpHeaderExtensionParameters>,
     /// Streams that are sent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_missing")]
     pub encodings: Vec<RtpEncodingParameters>,
     /// RTCP settings; serialised as `{}` when they were not given.
     #[serde(default, serialize_with = "rtcp_or_empty", deserialize_with = "rtcp_unless_empty")]
@@ -78,10 +90,10 @@ pub struct RtpCodecParameters {
     #[serde(default, skip_serializing_if = "one_or_none")]
     pub channels: Option<u8>,
     /// Codec-specific parameters (`fmtp`).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_missing")]
     pub parameters: BTreeMap<String, ParameterValue>,
     /// Feedback messages that may be used.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_missing")]
     pub rtcp_feedback: Vec<RtcpFeedback>,
 }
 
@@ -151,7 +163,11 @@ pub struct RtcpFeedback {
     #[serde(rename = "type")]
     pub kind: String,
     /// `pli`, `fir`, or empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_is_missing",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub parameter: String,
 }
 
@@ -164,10 +180,10 @@ pub struct RtpHeaderExtensionParameters {
     /// Id in packets, 1 to 255.
     pub id: u8,
     /// Stored, without effect.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_missing")]
     pub encrypt: bool,
     /// Extension-specific parameters.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_missing")]
     pub parameters: BTreeMap<String, ParameterValue>,
 }
 
@@ -194,7 +210,11 @@ pub struct RtpEncodingParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_framerate: Option<f64>,
     /// Whether discontinuous transmission is used.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        deserialize_with = "null_is_missing",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub dtx: bool,
     /// Layers, as text such as `L1T3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use channel_proto::rtp_parameters::{MediaKind, ParameterValue, RtcpFeedback};
+use channel_proto::rtp_parameters::{MediaKind, ParameterValue, RtcpFeedback, null_is_missing};
 use serde::{Deserialize, Serialize};
 
 /// Codecs and header extensions of an endpoint.
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct RtpCapabilities {
     /// Media codecs and their retransmission formats.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_missing")]
     pub codecs: Vec<RtpCodecCapability>,
     /// Header extensions.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_missing")]
     pub header_extensions: Vec<RtpHeaderExtension>,
 }
 
@@ -35,10 +35,10 @@ pub struct RtpCodecCapability {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<u8>,
     /// Codec-specific parameters (`fmtp`): text or numbers.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_missing")]
     pub parameters: BTreeMap<String, ParameterValue>,
     /// Feedback messages that may be used.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_missing")]
     pub rtcp_feedback: Vec<RtcpFeedback>,
 }
 
@@ -109,10 +109,10 @@ pub struct RtpHeaderExtension {
     /// Id to use.
     pub preferred_id: u8,
     /// Whether to encrypt it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_missing")]
     pub preferred_encrypt: bool,
     /// Which way it may go, as seen by whose capabilities these are.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_missing")]
     pub direction: RtpHeaderExtensionDirection,
 }
 

@@ -1,3 +1,4 @@
+mod json;
 mod matching;
 mod properties;
 mod supported;
