@@ -209,7 +209,13 @@ impl Router {
     }
 
     /// Creates a transport for a browser or another WebRTC endpoint.
+    ///
+    /// # Errors
+    /// It would have neither UDP nor TCP, its server is closed or of another worker, or an address cannot be bound.
     pub async fn create_web_rtc_transport(&self, options: WebRtcTransportOptions) -> Result<WebRtcTransport> {
+        if !options.enable_udp && !options.enable_tcp {
+            return Err(Error::Type("both UDP and TCP are disabled".to_owned()));
+        }
         let (command, server, app_data) = options.into_command();
         if let Some(server) = &server {
             server.check_open()?;

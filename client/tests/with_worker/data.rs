@@ -1,8 +1,8 @@
 //! Data producers and data consumers.
 
 use client::{
-    CloseReason, DataConsumer, DataConsumerEvent, DataConsumerOptions, DataMessage, DataProducer, DataProducerEvent,
-    DataProducerOptions, DataType, DirectTransportOptions, Error, ErrorKind, Events, NumSctpStreams,
+    AppData, CloseReason, DataConsumer, DataConsumerEvent, DataConsumerOptions, DataMessage, DataProducer,
+    DataProducerEvent, DataProducerOptions, DataType, DirectTransportOptions, Error, ErrorKind, Events, NumSctpStreams,
     PipeToRouterOptions, PlainTransportOptions, Router, SctpOptions, SctpStreamParameters, Transport, TransportEvent,
 };
 
@@ -348,4 +348,79 @@ async fn data_passes_both_ways_through_one_pipe() {
     back.send("goes on").await.unwrap();
     while message(&mut from_b).await.as_text() != Some("goes on") {}
     assert!(there_piped.consumer.is_closed() && !back_piped.consumer.is_closed());
+}
+
+#[tokio::test]
+async fn a_pipe_keeps_the_reliability_of_a_stream() {
+    let worker = worker().await;
+    let (a, b) = (router(&worker).await, router(&worker).await);
+    let transport = a.create_plain_transport(with_sctp()).await.unwrap();
+    let limited = SctpStreamParameters {
+        ordered: false,
+        max_packet_life_time: Some(5000),
+        ..stream(666)
+    };
+    let options = DataProducerOptions {
+        label: "foo".into(),
+        protocol: "bar".into(),
+        app_data: AppData::new("original"),
+        ..DataProducerOptions::sctp(limited)
+    };
+    let original = transport.produce_data(options).await.unwrap();
+    let options = PipeToRouterOptions::default();
+    let piped = a
+        .pipe_data_producer_to_router(original.id(), &b, &options)
+        .await
+        .unwrap();
+    let expected = SctpStreamParameters {
+        stream_id: 0,
+        ..limited
+    };
+    assert_eq!(piped.consumer.sctp_stream_parameters(), Some(expected));
+    assert_eq!(piped.producer.sctp_stream_parameters(), Some(expected));
+    assert_eq!((piped.producer.label(), piped.producer.protocol()), ("foo", "bar"));
+    assert_eq!(piped.producer.app_data().get::<&str>(), Some(&"original"));
+    assert_eq!(piped.consumer.app_data().get::<&str>(), None);
+    // Both ends of one id in one worker: each closes for itself.
+    piped.producer.close();
+    assert!(piped.consumer.is_closed() && !original.is_closed());
+    assert_eq!(original.dump().await.unwrap().label, "foo");
+}
+
+#[tokio::test]
+async fn parameters_of_a_stream_that_cannot_be() {
+    let worker = worker().await;
+    let router = router(&worker).await;
+    let transport = router.create_plain_transport(with_sctp()).await.unwrap();
+    for (ordered, max_packet_life_time, max_retransmits) in [
+        (true, Some(1), None),
+        (true, None, Some(1)),
+        (true, None, Some(0)),
+        (true, Some(1), Some(1)),
+        (false, Some(1), Some(1)),
+    ] {
+        let wrong = SctpStreamParameters {
+            stream_id: 1,
+            ordered,
+            max_packet_life_time,
+            max_retransmits,
+        };
+        let error = transport.produce_data(DataProducerOptions::sctp(wrong)).await;
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Type, "{wrong:?}");
+    }
+    for stream_id in 1..4 {
+        let (ordered, max_packet_life_time, max_retransmits) = match stream_id {
+            1 => (false, None, None),
+            2 => (false, Some(1), None),
+            _ => (false, None, Some(0)),
+        };
+        let right = SctpStreamParameters {
+            stream_id,
+            ordered,
+            max_packet_life_time,
+            max_retransmits,
+        };
+        let producer = transport.produce_data(DataProducerOptions::sctp(right)).await.unwrap();
+        assert_eq!(producer.sctp_stream_parameters(), Some(right));
+    }
 }

@@ -168,12 +168,20 @@ async fn what_cannot_be_observed() {
     };
     let error = router.create_audio_level_observer(options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Type);
-    let options = AudioLevelObserverOptions {
-        threshold: 1,
-        ..AudioLevelObserverOptions::default()
+    let with_threshold = async |threshold| {
+        let options = AudioLevelObserverOptions {
+            threshold,
+            ..AudioLevelObserverOptions::default()
+        };
+        let observer = router.create_audio_level_observer(options).await;
+        observer.map(|observer| observer.close()).map_err(|error| error.kind())
     };
-    let error = router.create_audio_level_observer(options).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Type);
+    for wrong in [1, -128] {
+        assert_eq!(with_threshold(wrong).await, Err(ErrorKind::Type), "{wrong}");
+    }
+    for right in [0, -127] {
+        assert_eq!(with_threshold(right).await, Ok(()), "{right}");
+    }
     assert!(router.rtp_observers().is_empty());
 
     let transport = router

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::common::{audio, next, packet, rest, router, worker};
 use client::{
-    CloseReason, ErrorKind, PlainConnectOptions, PlainTransportOptions, ProducerOptions, SrtpCryptoSuite,
-    SrtpParameters, Transport, TransportEvent, TransportTraceType, TransportTuple,
+    AppData, CloseReason, ErrorKind, ListenIp, PlainConnectOptions, PlainTransportOptions, ProducerOptions,
+    SrtpCryptoSuite, SrtpParameters, Transport, TransportEvent, TransportTraceType, TransportTuple,
 };
 use client::{DirectTransportOptions, MediaKind};
 use tokio::net::UdpSocket;
@@ -181,4 +181,109 @@ async fn direct_transports() {
         transport.send_rtcp(Vec::new()).await.unwrap_err().kind(),
         ErrorKind::InvalidState
     );
+}
+
+#[tokio::test]
+async fn what_connecting_must_not_say() {
+    let worker = worker().await;
+    let router = router(&worker).await;
+    let transport = router
+        .create_plain_transport(PlainTransportOptions::new(LOCALHOST))
+        .await
+        .unwrap();
+    let key = SrtpParameters {
+        crypto_suite: SrtpCryptoSuite::AesCm128HmacSha1_80,
+        key_base64: "A".repeat(40),
+    };
+    let peer = PlainConnectOptions {
+        ip: Some(LOCALHOST),
+        port: Some(5004),
+        ..Default::default()
+    };
+    for wrong in [
+        PlainConnectOptions {
+            rtcp_port: Some(5005),
+            ..peer.clone()
+        },
+        PlainConnectOptions {
+            srtp_parameters: Some(key.clone()),
+            ..peer.clone()
+        },
+    ] {
+        let error = transport.connect(wrong.clone()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Type, "{wrong:?}");
+    }
+    transport.connect(peer.clone()).await.unwrap();
+
+    let secure = |comedia| PlainTransportOptions {
+        comedia,
+        srtp_crypto_suite: Some(SrtpCryptoSuite::AesCm128HmacSha1_80),
+        ..PlainTransportOptions::new(LOCALHOST)
+    };
+    let transport = router.create_plain_transport(secure(false)).await.unwrap();
+    let short = SrtpParameters {
+        key_base64: "A".repeat(36),
+        ..key.clone()
+    };
+    let error = transport
+        .connect(PlainConnectOptions {
+            srtp_parameters: Some(short),
+            ..peer.clone()
+        })
+        .await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Type);
+    // The peer may prefer another suite, and this side follows.
+    let key = SrtpParameters {
+        crypto_suite: SrtpCryptoSuite::AeadAes256Gcm,
+        key_base64: "A".repeat(59) + "=",
+    };
+    let options = PlainConnectOptions {
+        srtp_parameters: Some(key.clone()),
+        ..peer
+    };
+    transport.connect(options).await.unwrap();
+    let ours = transport.srtp_parameters().unwrap();
+    assert_eq!(
+        (ours.crypto_suite, ours.key_base64.len()),
+        (SrtpCryptoSuite::AeadAes256Gcm, 60)
+    );
+
+    // Where the address is learnt, only a key is told.
+    let transport = router.create_plain_transport(secure(true)).await.unwrap();
+    let options = PlainConnectOptions {
+        srtp_parameters: Some(key),
+        ..Default::default()
+    };
+    transport.connect(options).await.unwrap();
+    assert_eq!(transport.tuple().remote_port, None);
+}
+
+#[tokio::test]
+async fn addresses_and_ports_of_plain_transports() {
+    let worker = worker().await;
+    let router = router(&worker).await;
+    let free = std::net::UdpSocket::bind((LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let listen_ip = ListenIp {
+        ip: LOCALHOST,
+        announced_ip: Some("9.9.9.9".to_owned()),
+    };
+    let options = PlainTransportOptions {
+        listen_ip,
+        port: Some(free),
+        app_data: AppData::new(7_u8),
+        ..PlainTransportOptions::new(LOCALHOST)
+    };
+    let transport = router.create_plain_transport(options).await.unwrap();
+    let tuple = transport.tuple();
+    assert_eq!((tuple.local_ip.as_str(), tuple.local_port), ("9.9.9.9", free));
+    assert!(transport.rtcp_tuple().is_none() && transport.srtp_parameters().is_none());
+    assert!(transport.sctp_parameters().is_none() && transport.sctp_state().is_none());
+    assert_eq!(transport.app_data().get::<u8>(), Some(&7));
+    assert_eq!(transport.app_data().get::<u16>(), None);
+    // That of a transport of any kind is the same.
+    assert_eq!(router.transports()[0].app_data().get::<u8>(), Some(&7));
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use client::{
     CloseReason, ConsumerEvent, ConsumerOptions, DtlsFingerprint, DtlsParameters, DtlsRole, DtlsState, ErrorKind,
-    FingerprintAlgorithm, IceCandidateTcpType, IceRole, IceState, ListenInfo, ListenIp, MediaKind, ProducerOptions,
-    Protocol, SctpOptions, SctpState, Transport, TransportEvent, TransportKindDump, WebRtcListen, WebRtcServerEvent,
-    WebRtcServerOptions, WebRtcTransport, WebRtcTransportOptions, WorkerEvent,
+    FingerprintAlgorithm, IceCandidateTcpType, IceRole, IceState, ListenInfo, ListenIp, MediaKind, NumSctpStreams,
+    ProducerOptions, Protocol, SctpOptions, SctpState, Transport, TransportEvent, TransportKindDump, WebRtcListen,
+    WebRtcServerEvent, WebRtcServerOptions, WebRtcTransport, WebRtcTransportOptions, WorkerEvent,
 };
 
 use crate::common::{audio, next, rest, router, worker};
@@ -337,5 +337,144 @@ async fn consumers_end_with_their_transport_when_a_server_closes() {
             matches!(last, Some(ConsumerEvent::Closed(CloseReason::TransportClosed))),
             "{last:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn options_of_transports() {
+    let worker = worker().await;
+    let router = router(&worker).await;
+    let create = async |options: WebRtcTransportOptions| router.create_web_rtc_transport(options).await;
+    let first_is = |transport: &WebRtcTransport, protocol| {
+        let candidates = transport.ice_candidates();
+        candidates
+            .iter()
+            .max_by_key(|candidate| candidate.priority)
+            .map(|first| first.protocol)
+            == Some(protocol)
+    };
+    let both = || WebRtcTransportOptions {
+        enable_tcp: true,
+        ..WebRtcTransportOptions::new(LOCALHOST)
+    };
+    let options = WebRtcTransportOptions {
+        prefer_tcp: true,
+        ..both()
+    };
+    assert!(first_is(&create(options).await.unwrap(), Protocol::Tcp));
+    let options = WebRtcTransportOptions {
+        prefer_udp: true,
+        ..both()
+    };
+    assert!(first_is(&create(options).await.unwrap(), Protocol::Udp));
+    let neither = WebRtcTransportOptions {
+        enable_udp: false,
+        ..WebRtcTransportOptions::new(LOCALHOST)
+    };
+    assert_eq!(create(neither).await.unwrap_err().kind(), ErrorKind::Type);
+    let many = WebRtcTransportOptions::listening(WebRtcListen::Ips {
+        ips: vec![
+            ListenIp {
+                ip: LOCALHOST,
+                announced_ip: None,
+            };
+            9
+        ],
+        port: None,
+    });
+    assert_eq!(create(many).await.unwrap_err().kind(), ErrorKind::Type);
+
+    // A port of one's own, and an announced address that is none.
+    let free = std::net::UdpSocket::bind((LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let on_port = || {
+        let announced_ip = Some(String::new());
+        WebRtcTransportOptions::listening(WebRtcListen::Ips {
+            ips: vec![ListenIp {
+                ip: LOCALHOST,
+                announced_ip,
+            }],
+            port: Some(free),
+        })
+    };
+    let transport = create(on_port()).await.unwrap();
+    let candidate = &transport.ice_candidates()[0];
+    assert_eq!((candidate.ip.as_str(), candidate.port), ("127.0.0.1", free));
+    assert_eq!(create(on_port()).await.unwrap_err().kind(), ErrorKind::Other);
+
+    let sctp = SctpOptions {
+        num_streams: NumSctpStreams { os: 16, mis: 64 },
+        max_message_size: 1234,
+        ..SctpOptions::default()
+    };
+    let with_sctp = |sctp| WebRtcTransportOptions {
+        sctp: Some(sctp),
+        ..WebRtcTransportOptions::new(LOCALHOST)
+    };
+    let transport = create(with_sctp(sctp)).await.unwrap();
+    let parameters = transport.sctp_parameters().unwrap();
+    assert_eq!(
+        (parameters.os, parameters.mis, parameters.max_message_size),
+        (16, 64, 1234)
+    );
+    let huge = SctpOptions {
+        send_buffer_size: 268_435_457,
+        ..sctp
+    };
+    assert_eq!(create(with_sctp(huge)).await.unwrap_err().kind(), ErrorKind::Type);
+    assert_eq!(router.transports().len(), 4);
+}
+
+#[tokio::test]
+async fn a_server_is_for_its_own_worker() {
+    let (here, there) = (worker().await, worker().await);
+    let options = WebRtcServerOptions::new(vec![info(Protocol::Udp)]);
+    let server = here.create_web_rtc_server(options).await.unwrap();
+    let router = router(&there).await;
+    let options = WebRtcTransportOptions::with_server(server.clone());
+    let error = router.create_web_rtc_transport(options).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Other);
+    assert!(server.transports().is_empty() && router.transports().is_empty());
+    // Nothing to offer where only TCP is wanted.
+    let router = crate::common::router(&here).await;
+    let options = WebRtcTransportOptions {
+        enable_udp: false,
+        enable_tcp: true,
+        ..WebRtcTransportOptions::with_server(server)
+    };
+    let error = router.create_web_rtc_transport(options).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Type);
+    let options = WebRtcServerOptions::new(vec![info(Protocol::Udp); 9]);
+    let many = here.create_web_rtc_server(options).await;
+    assert_eq!(many.unwrap_err().kind(), ErrorKind::Type);
+}
+
+#[tokio::test]
+async fn fingerprints_of_all_algorithms() {
+    let worker = worker().await;
+    let router = router(&worker).await;
+    let transport = router
+        .create_web_rtc_transport(WebRtcTransportOptions::new(LOCALHOST))
+        .await
+        .unwrap();
+    for DtlsFingerprint { algorithm, value } in transport.dtls_parameters().fingerprints {
+        let peer = router
+            .create_web_rtc_transport(WebRtcTransportOptions::new(LOCALHOST))
+            .await
+            .unwrap();
+        // Only the first one counts.
+        let fingerprints = vec![
+            DtlsFingerprint { algorithm, value },
+            DtlsFingerprint {
+                algorithm: FingerprintAlgorithm::Sha1,
+                value: "00".to_owned(),
+            },
+        ];
+        let role = DtlsRole::Server;
+        peer.connect(DtlsParameters { role, fingerprints }).await.unwrap();
+        assert_eq!(peer.dtls_parameters().role, DtlsRole::Client, "{algorithm:?}");
     }
 }

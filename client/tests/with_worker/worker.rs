@@ -1,7 +1,7 @@
 //! Worker and router.
 
 use crate::common::{next, rest, router, settings, worker};
-use client::{CloseReason, DirectTransportOptions};
+use client::{AppData, CloseReason, DirectTransportOptions};
 use client::{
     ErrorKind, LogLevel, PlainTransportOptions, RouterEvent, RouterOptions, RtpCodecCapability, Transport,
     TransportEvent, UpdateSettings, Worker, WorkerEvent, WorkerSettings,
@@ -54,7 +54,7 @@ async fn wrong_settings_are_type_errors() {
 #[tokio::test]
 async fn many_requests_at_once() {
     let worker = worker().await;
-    let tasks = (0..1000).map(|_| {
+    let tasks = (0..5000).map(|_| {
         let worker = worker.clone();
         tokio::spawn(async move { worker.dump().await.map(|dump| dump.pid) })
     });
@@ -159,4 +159,80 @@ async fn routers() {
             RouterEvent::Closed(CloseReason::Requested)
         ]
     ));
+}
+
+#[tokio::test]
+async fn whoever_wants_to_hears_of_workers() {
+    let mut workers = client::new_workers();
+    let options = WorkerSettings {
+        app_data: AppData::new("mine"),
+        ..settings()
+    };
+    let worker = Worker::new(options).await.unwrap();
+    assert_eq!(worker.app_data().get::<&str>(), Some(&"mine"));
+    // Other tests start workers, too.
+    let found = loop {
+        let found = next(&mut workers).await;
+        if found.pid() == worker.pid() {
+            break found;
+        }
+    };
+    assert!(!found.is_closed() && found.app_data().get::<&str>().is_some());
+    let mut late = client::new_workers();
+    while let Some(other) = late.try_recv() {
+        assert_ne!(other.pid(), worker.pid());
+    }
+}
+
+#[tokio::test]
+async fn a_closed_worker_does_nothing() {
+    let worker = worker().await;
+    let pending = (0..100).map(|_| {
+        let worker = worker.clone();
+        tokio::spawn(async move { worker.dump().await })
+    });
+    let pending = pending.collect::<Vec<_>>();
+    tokio::task::yield_now().await;
+    worker.close();
+    for request in pending {
+        // Those that were answered before are fine.
+        if let Err(error) = request.await.unwrap() {
+            assert_eq!(error.kind(), ErrorKind::InvalidState, "{error}");
+        }
+    }
+    let settings = worker.update_settings(UpdateSettings::default()).await;
+    assert_eq!(settings.unwrap_err().kind(), ErrorKind::InvalidState);
+    let usage = worker.get_resource_usage().await;
+    assert_eq!(usage.unwrap_err().kind(), ErrorKind::InvalidState);
+    let router = worker.create_router(RouterOptions::default()).await;
+    assert_eq!(router.unwrap_err().kind(), ErrorKind::InvalidState);
+    let events = rest(worker.events()).await;
+    assert!(matches!(events.as_slice(), [WorkerEvent::Closed]), "{events:?}");
+    assert!(!worker.has_died() && worker.wait().await.code == Some(0));
+}
+
+#[tokio::test]
+async fn a_router_without_codecs_moves_data() {
+    let worker = worker().await;
+    let options = RouterOptions {
+        app_data: AppData::new(std::sync::Mutex::new(1)),
+        ..RouterOptions::default()
+    };
+    let router = worker.create_router(options).await.unwrap();
+    // What is attached can change if it is made to.
+    *router
+        .app_data()
+        .get::<std::sync::Mutex<i32>>()
+        .unwrap()
+        .lock()
+        .unwrap() += 1;
+    let again = &worker.routers()[0];
+    assert_eq!(
+        *again.app_data().get::<std::sync::Mutex<i32>>().unwrap().lock().unwrap(),
+        2
+    );
+    assert!(router.rtp_capabilities().codecs.is_empty());
+    let transport = router.create_direct_transport(DirectTransportOptions::default());
+    let producer = transport.await.unwrap().produce_data(Default::default()).await;
+    assert_eq!(router.data_producers()[0].id(), producer.unwrap().id());
 }
