@@ -6,6 +6,23 @@ use std::sync::Arc;
 
 /// Any value of the application, attached to an object when it is created. It never leaves this process. Nothing but
 /// `()` by default.
+///
+/// ```
+/// use std::sync::Mutex;
+///
+/// use client::AppData;
+///
+/// struct Seat {
+///     row: u32,
+///     taken: Mutex<bool>,
+/// }
+///
+/// let data = AppData::new(Seat { row: 7, taken: Mutex::new(false) });
+/// let seat = data.get::<Seat>().unwrap();
+/// *seat.taken.lock().unwrap() = true;
+/// assert_eq!(seat.row, 7);
+/// assert!(data.get::<String>().is_none());
+/// ```
 #[derive(Clone)]
 pub struct AppData(Arc<dyn Any + Send + Sync>);
 

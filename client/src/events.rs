@@ -4,6 +4,25 @@
 //! hold up or starve another one. A closing event is the last one: after it the stream ends. Who subscribes to an object
 //! that is already closed gets the closing event and then the end.
 //!
+//! ```no_run
+//! use client::{Consumer, ConsumerEvent};
+//! use futures_util::StreamExt;
+//!
+//! # async fn example(consumer: Consumer) {
+//! // They are a stream, and can be read like any other, in a task of their own if that is convenient.
+//! let mut events = consumer.events();
+//! tokio::spawn(async move {
+//!     while let Some(event) = events.next().await {
+//!         match event {
+//!             ConsumerEvent::LayersChange(layers) => println!("now {layers:?}"),
+//!             ConsumerEvent::Closed(reason) => println!("closed: {reason:?}"),
+//!             _ => {}
+//!         }
+//!     }
+//! });
+//! # }
+//! ```
+//!
 //! Events between the creation of an object and its first subscriber are kept for that subscriber (the last
 //! 64 of them), so that nothing is lost between `consume(…).await` and `.events()`.
 

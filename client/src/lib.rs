@@ -16,9 +16,8 @@
 //!    └─ ActiveSpeakerObserver tells who speaks
 //! ```
 //!
-//! Handles are cheap to clone. Parents keep their children alive and close them when they are closed themselves; nothing
-//! is closed by dropping a handle, except the worker: its process ends with the last [`Worker`]. All objects tell what
-//! happens to them by [`events`].
+//! It runs on Tokio, in whichever of its flavours, and starts a few tasks for each worker. No method holds a lock while it
+//! waits, and none calls back into the application: what happens is told by [`events`].
 //!
 //! ```no_run
 //! use client::{PlainTransportOptions, RouterOptions, RtpCodecCapability, Transport, Worker, WorkerSettings};
@@ -69,10 +68,78 @@
 //! # }
 //! ```
 //!
-//! Rooms grow beyond one worker by pipes: see [`Router::pipe_producer_to_router`]. Methods that create something may be
-//! given up by dropping their future: what they were about to create is closed then.
+//! Rooms grow beyond one worker by pipes: see [`Router::pipe_producer_to_router`]. What goes between peers with different
+//! abilities is decided by [`ortc`]: pure functions that need no worker.
 //!
-//! What goes between peers with different abilities is decided by [`ortc`]: pure functions that need no worker.
+//! # What ends, and when
+//!
+//! Handles are cheap to clone, and all clones are the same object. What dropping does:
+//!
+//! | Dropped | Effect |
+//! |---|---|
+//! | the last [`Worker`] | like [`Worker::close`]: all in it is closed, its process is asked to end, and killed after two seconds |
+//! | a handle of anything else | none: parents keep their children alive until somebody calls `close()` |
+//! | [`Events`] | this subscriber is gone, others are not disturbed |
+//! | the future of a request | the answer is ignored; what was asked for may happen nevertheless |
+//! | the future of a method that creates | what it was about to create is closed, also if it just had been |
+//! | the Tokio runtime | the processes of all its workers are killed |
+//!
+//! `close()` never waits and never fails; closing again does nothing. With an object, all that it holds is closed at once,
+//! and each says so by its last event with a [`CloseReason`]:
+//!
+//! | Closed | Ends with it |
+//! |---|---|
+//! | [`Worker`], or its process died | routers and WebRtcServers (`WorkerClosed`), and all that they hold |
+//! | [`WebRtcServer`] | its transports (`ListenServerClosed`) |
+//! | [`Router`] | its transports and observers (`RouterClosed`); pipe transports at the other ends of its pipes |
+//! | a [`Transport`] | what is produced and consumed there (`TransportClosed`), and elsewhere the consumers of its producers |
+//! | [`Producer`], [`DataProducer`] | its consumers, on whichever transport (`ProducerClosed`, `DataProducerClosed`): soon, since the worker tells |
+//!
+//! A worker that dies fails all requests that wait for it at once. Its last event is [`WorkerEvent::Died`], after those of
+//! all that it held; [`Worker::wait`] returns how it ended, in both cases. An application that cannot go on without it may
+//! end then, or start another one:
+//!
+//! ```no_run
+//! use client::{Worker, WorkerEvent, WorkerSettings};
+//!
+//! # async fn example() -> client::Result<()> {
+//! loop {
+//!     let worker = Worker::new(WorkerSettings::default()).await?;
+//!     let mut events = worker.events();
+//!     while let Some(event) = events.recv().await {
+//!         if let WorkerEvent::Died(exit) = event {
+//!             eprintln!("{exit}; starting another one");
+//!         }
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! # Errors
+//!
+//! There is one type, [`Error`]. [`Error::kind`] sorts what can go wrong into the classes that applications tell apart: an
+//! argument is wrong, something is not supported, an object is closed, and the rest. Arguments are checked before anything
+//! is sent wherever that is possible; what the worker refuses is [`Error::Worker`] with its words. All methods of a closed
+//! object fail with [`ErrorKind::InvalidState`], and what it was last is still there to be read.
+//!
+//! # Coming from the library for Node
+//!
+//! Names are the same in the manner of Rust, and so are options, their defaults, and what is refused. These differ:
+//!
+//! | There | Here |
+//! |---|---|
+//! | `createWorker()` | [`Worker::new`] |
+//! | an object's events and those of its `observer` | one stream, [`Events`]; each subscriber has its own, and it ends with a closing event |
+//! | `workerclose`, `routerclose`, `transportclose`, `producerclose` …, `observer.on('close')` | `Closed` with a [`CloseReason`], also after the object's own `close()` |
+//! | `died`, `subprocessclose` | [`WorkerEvent::Died`], [`Worker::wait`] |
+//! | `observer.on('newworker')` | [`new_workers`] |
+//! | `appData` | [`AppData`]: any type, with a mutex inside if it is to change |
+//! | `pipeToRouter()` | [`Router::pipe_producer_to_router`], [`Router::pipe_data_producer_to_router`]; what is piped is not piped again |
+//! | `enableTraceEvent(['rtp'])` | [`TraceType`], [`TransportTraceType`] |
+//! | `enableSrtp` and `srtpCryptoSuite`, `enableSctp` and its settings | one option each, absent or with its settings |
+//! | `directTransport.connect()` | there is nothing to connect |
+//! | requests that wait for ever | fail after [`WorkerSettings::request_timeout`] |
+//! | `MEDIASOUP_BUILDTYPE` | the worker beside this program is of the same build |
 
 mod app_data;
 mod channel;

@@ -334,6 +334,25 @@ macro_rules! observer {
 observer! {
     /// Tells who is loudest. Made by
     /// [`Router::create_audio_level_observer`](crate::Router::create_audio_level_observer).
+    ///
+    /// ```no_run
+    /// use client::{AudioLevelObserverOptions, Producer, Router, RtpObserver, RtpObserverEvent};
+    ///
+    /// # async fn example(router: Router, microphone: Producer) -> client::Result<()> {
+    /// let options = AudioLevelObserverOptions { max_entries: 3, ..Default::default() };
+    /// let observer = router.create_audio_level_observer(options).await?;
+    /// observer.add_producer(microphone.id()).await?;
+    /// let mut events = observer.events();
+    /// while let Some(event) = events.recv().await {
+    ///     match event {
+    ///         RtpObserverEvent::Volumes(volumes) => println!("{} speak", volumes.len()),
+    ///         RtpObserverEvent::Silence => println!("nobody speaks"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     AudioLevelObserver, AudioLevel
 }
 

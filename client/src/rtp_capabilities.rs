@@ -18,6 +18,15 @@ pub struct RtpCapabilities {
 }
 
 /// A codec that can be sent or received.
+///
+/// ```
+/// use client::RtpCodecCapability;
+///
+/// let h264 = RtpCodecCapability::video("video/H264")
+///     .with_parameter("packetization-mode", 1)
+///     .with_parameter("profile-level-id", "42e01f");
+/// assert_eq!(h264.clock_rate, 90_000);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RtpCodecCapability {

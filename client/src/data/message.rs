@@ -13,6 +13,15 @@ const EMPTY_BINARY: u32 = 57;
 /// A message of a data channel: text, bytes, or whatever its payload protocol identifier (PPID) says.
 ///
 /// SCTP has no empty messages; identifiers of their own and a byte that does not count stand for them on the way.
+///
+/// ```
+/// use client::DataMessage;
+///
+/// assert_eq!(DataMessage::from("hello").as_text(), Some("hello"));
+/// assert_eq!(DataMessage::text("").ppid(), 56);
+/// let bytes = DataMessage::from(vec![1, 2, 3]);
+/// assert_eq!((bytes.ppid(), bytes.as_text()), (53, None));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataMessage {
     ppid: u32,
