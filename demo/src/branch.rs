@@ -8,7 +8,7 @@ use client::{
 };
 
 use crate::Config;
-use crate::tally::Tally;
+use crate::tally::{Counted, Tally};
 use crate::workers::{Running, Slot, media_ip};
 
 /// A room's router on one worker.
@@ -19,16 +19,20 @@ pub(crate) struct Branch {
     /// Members whose transports are here.
     pub(crate) members: Tally,
     listen: WebRtcListen,
+    _counted: Counted,
 }
 
 impl Branch {
-    pub(crate) async fn open(slot: Arc<Slot>, running: Running) -> client::Result<Arc<Self>> {
+    pub(crate) async fn open(slot: &Arc<Slot>, running: Running) -> client::Result<Arc<Self>> {
+        // At once, so that the next room goes elsewhere although this one is not there yet.
+        let counted = slot.branches.add();
         let router = running.worker.create_router(RouterOptions::new(codecs())).await?;
         Ok(Arc::new(Self {
             router,
-            slot,
+            slot: Arc::clone(slot),
             members: Tally::default(),
             listen: running.listen,
+            _counted: counted,
         }))
     }
 

@@ -49,7 +49,7 @@ impl Room {
     ) -> Result<Arc<Self>, Refusal> {
         let free = workers.least_loaded(|slot| slot.members.get() < config.max_peers_per_worker);
         let (slot, running) = free.ok_or_else(full)?;
-        let home = Branch::open(Arc::clone(slot), running).await?;
+        let home = Branch::open(slot, running).await?;
         let parts = tokio::try_join!(Bot::create(&home), Speakers::create(&home));
         // Nobody else would close the router.
         let (bot, speakers) = parts.inspect_err(|_| home.router.close())?;
@@ -107,6 +107,8 @@ impl Room {
         }
         if let Some(old) = old {
             old.close();
+            // It may be ending already; the room has its id until that is done.
+            old.closed().await;
             self.dismiss(old.data());
         }
         let (branch, seat) = match self.seat().await {
@@ -159,7 +161,7 @@ impl Room {
         let Some((slot, running)) = elsewhere else {
             return Ok(None);
         };
-        let branch = Branch::open(Arc::clone(slot), running).await?;
+        let branch = Branch::open(slot, running).await?;
         self.watch(&branch);
         tracing::info!(room = self.id, worker = slot.index, "the room spreads");
         branches.push(Arc::clone(&branch));

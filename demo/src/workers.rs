@@ -27,6 +27,8 @@ pub(crate) struct Workers {
 pub(crate) struct Slot {
     pub(crate) index: usize,
     running: RwLock<Option<Running>>,
+    /// Parts of rooms that are here, or about to be.
+    pub(crate) branches: Tally,
     /// Those whose transports are here.
     pub(crate) members: Tally,
     /// What is sent to them.
@@ -64,6 +66,7 @@ impl Workers {
             slots.push(Arc::new(Slot {
                 index,
                 running: RwLock::new(Some(running)),
+                branches: Tally::default(),
                 members: Tally::default(),
                 consumers: Tally::default(),
                 deaths: AtomicUsize::new(0),
@@ -88,7 +91,7 @@ impl Workers {
         let running = self.slots.iter().filter_map(|slot| Some((slot, slot.running()?)));
         running
             .filter(|(slot, _)| may(slot))
-            .min_by_key(|(slot, running)| (slot.consumers.get(), slot.members.get(), running.worker.routers().len()))
+            .min_by_key(|(slot, _)| (slot.consumers.get(), slot.members.get() + slot.branches.get()))
     }
 
     /// Ends them, and with them all rooms.
