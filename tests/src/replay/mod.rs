@@ -1,15 +1,12 @@
 //! Doing again what a recording says was done, and writing down what comes back.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use nix::sys::signal::Signal;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -20,12 +17,13 @@ use crate::normalise::Masks;
 use crate::peers::{TcpPeer, UdpPeer};
 use crate::recording::{Line, Recording, is_output, text};
 use crate::sequence::{FirstNumbers, translate_feedback};
-use crate::session::{Process, Session, State};
+use crate::session::{Session, State};
 use crate::srtp::Encryptor;
 use crate::stun::Credentials;
-use crate::worker_process::{Event, Options, WorkerProcess, binary};
+use crate::worker_process::{WorkerProcess, binary};
 
 mod dtls;
+mod processes;
 mod sockets;
 
 /// Ids of the requests that close a window.
@@ -349,50 +347,6 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn files(&self, value: &Value) -> anyhow::Result<()> {
-        for (name, content) in value["files"].as_object().into_iter().flatten() {
-            let path = self.in_directory(name);
-            match content.as_str() {
-                // So the recordings say what cannot be written as a content.
-                Some("a directory") => fs::create_dir(path)?,
-                Some(content) => fs::write(path, content)?,
-                None => bail!("no content for {name}"),
-            }
-        }
-        Ok(())
-    }
-
-    fn in_directory(&self, text: &str) -> String {
-        text.replace("<TMP>", &self.directory.path().display().to_string())
-    }
-
-    fn spawn(&mut self, value: &Value) -> anyhow::Result<()> {
-        let args = value["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let env = value["env"].as_object().into_iter().flatten();
-        let env = env.map(|(key, value)| (key.clone(), self.in_directory(value.as_str().unwrap_or_default())));
-        let options = Options {
-            args: args.map(|arg| self.in_directory(arg)).collect(),
-            env: env.collect(),
-        };
-        let index = self.processes.len();
-        let named = self.recording.names_processes();
-        let label = named.then(|| format!("w{}", index + 1));
-        self.session.update(|state| state.processes.push(Process::new(label)));
-        let session = Arc::clone(&self.session);
-        let worker = WorkerProcess::spawn(&options, move |event: Event| session.event(index, event))?;
-        self.processes.push(Running {
-            worker,
-            written: Deframer::default(),
-            next_fence: FIRST_FENCE,
-            silent: false,
-        });
-        self.session.wait(Duration::from_secs(10), |state| {
-            let process = &state.processes[index];
-            process.running || process.has_exited()
-        });
-        Ok(())
-    }
-
     fn request(&mut self, value: &Value) -> anyhow::Result<()> {
         let index = self.index(value)?;
         let mut frame = Map::new();
@@ -573,35 +527,6 @@ impl<'a> Replay<'a> {
             sleep(Duration::from_millis(20));
         }
         Ok(())
-    }
-
-    fn signal(&mut self, value: &Value) -> anyhow::Result<()> {
-        let signal = Signal::from_str(text(value, "signal"))?;
-        let (exits, index) = (self.expects_exit(), self.index(value)?);
-        let process = &mut self.processes[index];
-        process.silent |= exits || [Signal::SIGTERM, Signal::SIGINT].contains(&signal);
-        process.worker.signal(signal);
-        self.await_end(index, exits);
-        Ok(())
-    }
-
-    fn close_fd(&mut self, value: &Value) -> anyhow::Result<()> {
-        let (exits, index) = (self.expects_exit(), self.index(value)?);
-        let fd = i32::try_from(value["fd"].as_i64().context("fd")?)?;
-        let process = &mut self.processes[index];
-        process.silent |= exits || [3, 4].contains(&fd);
-        process.worker.close(fd);
-        self.await_end(index, exits);
-        Ok(())
-    }
-
-    fn await_end(&self, index: usize, exits: bool) {
-        if exits {
-            self.session
-                .wait(Duration::from_secs(5), |state| state.processes[index].has_exited());
-        } else {
-            sleep(Duration::from_millis(60));
-        }
     }
 }
 
