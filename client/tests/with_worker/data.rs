@@ -424,3 +424,28 @@ async fn parameters_of_a_stream_that_cannot_be() {
         assert_eq!(producer.sctp_stream_parameters(), Some(right));
     }
 }
+
+#[tokio::test]
+async fn a_pipe_without_sctp_carries_no_data() {
+    let worker = worker().await;
+    let (a, b) = (router(&worker).await, router(&worker).await);
+    let producer = direct_producer(&a).await;
+    let without = PipeToRouterOptions {
+        enable_sctp: false,
+        ..PipeToRouterOptions::default()
+    };
+    for options in [&without, &PipeToRouterOptions::default()] {
+        // The routers are connected by the first call; later ones use that.
+        let error = a.pipe_data_producer_to_router(producer.id(), &b, options).await;
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Type);
+        assert_eq!((a.transports().len(), b.transports().len()), (2, 1));
+    }
+    b.transports()[0].close();
+    assert_eq!((a.transports().len(), b.transports().len()), (1, 0));
+    let options = PipeToRouterOptions::default();
+    let piped = a
+        .pipe_data_producer_to_router(producer.id(), &b, &options)
+        .await
+        .unwrap();
+    assert_eq!(piped.producer.id(), producer.id());
+}

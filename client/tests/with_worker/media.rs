@@ -4,7 +4,8 @@ use crate::common::{audio, next, packet, rest, router, video, worker};
 use client::{
     CloseReason, Consumer, ConsumerEvent, ConsumerLayers, ConsumerOptions, ConsumerType, DecisionKind, DecisionReason,
     DirectTransport, DirectTransportOptions, ErrorKind, Events, MediaKind, Producer, ProducerEvent, ProducerOptions,
-    ProducerType, Router, RtpCapabilities, RtpEncodingParameters, RtpParameters, TraceType, Transport, Worker,
+    ProducerType, Router, RtpCapabilities, RtpEncodingParameters, RtpParameters, TraceDirection, TraceInfo, TraceType,
+    Transport, TransportEvent, Worker,
 };
 
 struct Room {
@@ -343,4 +344,82 @@ async fn the_cascade_of_a_transport() {
     assert_eq!(late.unwrap_err().kind(), ErrorKind::InvalidState);
     room.worker.close();
     assert!(other.is_closed());
+}
+
+/// The next event that is wanted.
+async fn find<E>(events: &mut Events<E>, wanted: impl Fn(&E) -> bool) -> E {
+    loop {
+        let event = next(events).await;
+        if wanted(&event) {
+            return event;
+        }
+    }
+}
+
+#[tokio::test]
+async fn packets_and_scores_are_told() {
+    let room = room().await;
+    let producer = room.produce(MediaKind::Audio, audio(1234)).await;
+    let consumer = room.consume(&producer).await;
+    producer.enable_trace_event(&[TraceType::Rtp]).await.unwrap();
+    consumer.enable_trace_event(&[TraceType::Rtp]).await.unwrap();
+    let (mut events, mut consumer_events) = (producer.events(), consumer.events());
+    for number in 1..50 {
+        producer.send(packet(1234, number, b"sound")).await.unwrap();
+    }
+    let trace = find(&mut events, |event| matches!(event, ProducerEvent::Trace(_))).await;
+    let ProducerEvent::Trace(trace) = trace else {
+        unreachable!("that was wanted")
+    };
+    let TraceInfo::Packet(info) = &trace.info else {
+        panic!("{trace:?}")
+    };
+    assert_eq!(
+        (trace.direction, info.ssrc, info.sequence_number),
+        (TraceDirection::In, 1234, 1)
+    );
+    let trace = find(&mut consumer_events, |event| matches!(event, ConsumerEvent::Trace(_))).await;
+    let ConsumerEvent::Trace(trace) = trace else {
+        unreachable!("that was wanted")
+    };
+    assert!(matches!(&trace.info, TraceInfo::Packet(info) if info.payload_type == 100));
+    assert_eq!(trace.direction, TraceDirection::Out);
+    // Both are told of the first packet, too.
+    let mut scores = producer.events();
+    if producer.score().is_empty() {
+        find(&mut scores, |event| matches!(event, ProducerEvent::Score(_))).await;
+    }
+    let score = &producer.score()[0];
+    assert_eq!((score.ssrc, score.score, score.encoding_idx), (1234, 10, 0));
+    while consumer.score().producer_score != 10 {
+        find(&mut consumer_events, |event| matches!(event, ConsumerEvent::Score(_))).await;
+    }
+    assert_eq!(consumer.score().producer_scores, [10]);
+
+    producer.enable_trace_event(&[]).await.unwrap();
+    assert!(producer.dump().await.unwrap().trace_event_types.is_empty());
+}
+
+#[tokio::test]
+async fn feedback_to_the_sender_comes_out() {
+    let room = room().await;
+    let producer = room.produce(MediaKind::Video, video(1234)).await;
+    let consumer = room.consume(&producer).await;
+    let mut events = room.transport.events();
+    // Of a stream that has begun a key frame can be asked for.
+    let mut first = packet(1234, 1, &[0x10, 0x01, 0, 0]);
+    first[1] = 96;
+    producer.send(first).await.unwrap();
+    consumer.request_key_frame().await.unwrap();
+    // Payload-specific feedback (206) of format 1: picture loss indication (RFC 4585 6.3.1).
+    let pli = |packet: &[u8]| packet.len() >= 12 && packet[1] == 206 && packet[0] & 31 == 1;
+    let event = find(
+        &mut events,
+        |event| matches!(event, TransportEvent::Rtcp(packet) if pli(packet)),
+    )
+    .await;
+    let TransportEvent::Rtcp(packet) = event else {
+        unreachable!("that was wanted")
+    };
+    assert_eq!(packet[8..12], 1234_u32.to_be_bytes());
 }
