@@ -375,34 +375,38 @@ fn limits_of_lifetime_and_retransmissions_give_messages_up() {
 }
 
 #[test]
-fn a_lifetime_that_ends_when_part_of_a_message_has_left_costs_no_other_message() {
-    let short_lived = Delivery {
-        lifetime: Some(60),
-        ..UNORDERED
-    };
-    for seed in 0..10 {
-        let mut net = Net::connected();
-        net.rng = ChaCha12Rng::seed_from_u64(seed);
-        net.loss = 0.1;
-        // More than the network carries, so that messages leave in parts.
-        for index in 0..600 {
+fn a_message_that_is_given_up_when_part_of_it_has_left_costs_no_other_one() {
+    for (lifetime, max_retransmissions) in [(Some(60), None), (Some(500), None), (None, Some(0)), (None, Some(1))] {
+        let limited = Delivery {
+            ordered: false,
+            lifetime,
+            max_retransmissions,
+        };
+        for (seed, length) in (0..).zip([500, 500, 500, 3000, 3000, 3000]) {
+            let what = format!("seed {seed}, {limited:?}");
+            let mut net = Net::connected();
+            net.rng = ChaCha12Rng::seed_from_u64(seed);
+            net.loss = 0.1;
+            // More than the network carries, so that messages leave in parts.
+            for index in 0..300 {
+                for stream in 0..3 {
+                    net.send(0, stream, &numbered(index, length), ORDERED).unwrap();
+                }
+                net.send(0, 7, &numbered(index, length), limited).unwrap();
+                net.run_for(10_000);
+                if net.ends[0].buffered_amount() > 200_000 {
+                    net.run_for(3_000_000);
+                }
+            }
+            net.loss = 0.0;
+            net.run_for(120_000_000);
             for stream in 0..3 {
-                net.send(0, stream, &numbered(index, 500), ORDERED).unwrap();
+                let messages = net.received[1].iter().filter(|message| message.stream == stream);
+                let numbers: Vec<u32> = messages.map(number).collect();
+                assert_eq!(numbers, (0..300).collect::<Vec<_>>(), "{what}, stream {stream}");
             }
-            net.send(0, 7, &numbered(index, 500), short_lived).unwrap();
-            net.run_for(10_000);
-            if net.ends[0].buffered_amount() > 200_000 {
-                net.run_for(1_000_000);
-            }
+            assert_eq!(net.ends[0].buffered_amount(), 0, "{what}");
         }
-        net.loss = 0.0;
-        net.run_for(120_000_000);
-        for stream in 0..3 {
-            let messages = net.received[1].iter().filter(|message| message.stream == stream);
-            let numbers: Vec<u32> = messages.map(number).collect();
-            assert_eq!(numbers, (0..600).collect::<Vec<_>>(), "seed {seed}, stream {stream}");
-        }
-        assert_eq!(net.ends[0].buffered_amount(), 0);
     }
 }
 
