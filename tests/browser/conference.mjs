@@ -305,7 +305,7 @@ async function listen() {
   return seen;
 }
 
-/** The worker stands still for a while: media are interrupted, and go on without a new connection. */
+/** The worker stands still for a while: media are interrupted, and go on by themselves. */
 async function stall() {
   const pages = await enterAll();
   const before = [];
@@ -322,8 +322,7 @@ async function stall() {
   const after = [];
   for (const [index, page] of pages.entries()) {
     const seen = await until(page, (seen) => seen.status === 'connected' && flows(seen, before[index], 50));
-    const ids = (seen) => streams(seen).map(({ consumerId }) => consumerId).sort().join();
-    after.push({ status: seen.status, flows: flows(seen, before[index], 50), same: ids(seen) === ids(before[index]) });
+    after.push({ seen, flows: flows(seen, before[index], 50) });
   }
   return { interrupted: interrupted.status, after };
 }

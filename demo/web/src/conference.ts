@@ -238,8 +238,9 @@ export class Conference extends Emitter<ConferenceEvents> {
     this.#end({ why: 'left' });
   }
 
-  /** Enters again after the end, or after something that cannot be repaired otherwise. */
-  reconnect(): void {
+  /** Enters again, over a new connection: nothing else helps. */
+  #startAnew(): void {
+    this.emit('error', 'Sound and pictures do not get through. Connecting again.');
     const old = this.#signalling;
     this.#signalling = this.#connect();
     this.#setStatus('reconnecting');
@@ -277,6 +278,11 @@ export class Conference extends Emitter<ConferenceEvents> {
       if (participant) {
         participant.displayName = displayName;
         this.emit('changed', participant);
+      }
+    });
+    signalling.on('transportClosed', ({ transportId }) => {
+      if (this.#session?.uses(transportId)) {
+        this.#startAnew();
       }
     });
     signalling.on('activeSpeaker', ({ peerId }) => this.#setSpeaker(peerId));
@@ -324,10 +330,7 @@ export class Conference extends Emitter<ConferenceEvents> {
         this.#setStatus(interrupted ? 'interrupted' : 'connected');
       }
     });
-    session.on('failed', () => {
-      this.emit('error', 'Sound and pictures do not get through. Connecting again.');
-      this.reconnect();
-    });
+    session.on('failed', () => this.#startAnew());
     session.on('text', ({ peerId, text }) => this.#hear(peerId, text));
     try {
       await session.open();

@@ -81,7 +81,9 @@ export class Monitor extends Emitter<{ sample: undefined }> {
     const { each, all } = compare({ at: before.at, streams: before.sent }, { at: after.at, streams: after.sent }, true);
     this.sending.push(all.bitrate);
     this.sendingLoss.push(all.loss);
-    this.sent = [...after.sent.values()].map((sent) => ({ ...sent, rates: each.get(sent.ssrc) as Rates }));
+    this.sent = [...after.sent.values()]
+      .map((sent) => ({ ...sent, rates: each.get(sent.ssrc) as Rates }))
+      .sort((one, other) => one.kind.localeCompare(other.kind) || other.rid.localeCompare(one.rid));
   }
 
   #noteReceiving(before: Reading | undefined, after: Reading | undefined): void {

@@ -111,6 +111,8 @@ export interface Notifications {
   consumerLayersChanged: { consumerId: string; spatialLayer: number | null; temporalLayer: number | null };
   consumerScore: { consumerId: string; score: ConsumerScore };
   dataConsumerClosed: { dataConsumerId: string };
+  /** The server gave up a transport of this peer. */
+  transportClosed: { transportId: string };
   activeSpeaker: { peerId: string | null; volume?: number };
 }
 

@@ -31,6 +31,7 @@ export class Session extends Emitter<SessionEvents> {
   readonly #heard = new Set<types.DataConsumer>();
   #sending: types.Transport | undefined;
   #receiving: types.Transport | undefined;
+  readonly #interrupted = new Set<types.Transport>();
   #hasSctp = false;
   #closed = false;
 
@@ -54,6 +55,11 @@ export class Session extends Emitter<SessionEvents> {
   get openChannels(): { to: number; from: number } {
     const open = ({ readyState }: { readyState: RTCDataChannelState }) => readyState === 'open';
     return { to: [...this.#channels.values()].filter(open).length, from: [...this.#heard].filter(open).length };
+  }
+
+  /** Whether this is one of its transports. */
+  uses(transportId: string): boolean {
+    return this.#sending?.id === transportId || this.#receiving?.id === transportId;
   }
 
   get sendTransport(): types.Transport | undefined {
@@ -226,28 +232,51 @@ export class Session extends Emitter<SessionEvents> {
   /** Starts ICE anew when a transport is away for long; gives up when that does not help. */
   #watch(transport: types.Transport): void {
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let restarting = false;
     const giveUp = () => {
       if (!this.#closed) {
         this.emit('failed', undefined);
       }
     };
-    const restart = () => {
+    const restart = async () => {
+      if (restarting || this.#closed) {
+        return;
+      }
+      restarting = true;
+      clearTimeout(timer);
       timer = setTimeout(giveUp, LAST_PATIENCE);
-      this.#signalling
-        .request('restartIce', { transportId: transport.id })
-        .then((iceParameters) => transport.restartIce({ iceParameters }))
-        // The connection to the server is gone as well, and is what has to come back first.
-        .catch(() => undefined);
+      try {
+        const iceParameters = await this.#signalling.request('restartIce', { transportId: transport.id });
+        await transport.restartIce({ iceParameters });
+      } catch {
+        // The connection to the server is gone as well, and is what has to come back first; or the time runs out.
+      } finally {
+        restarting = false;
+      }
     };
     transport.on('connectionstatechange', (state) => {
-      clearTimeout(timer);
-      const states = [this.#sending?.connectionState, this.#receiving?.connectionState];
-      this.emit('interrupted', states.includes('disconnected') || states.includes('failed'));
-      if (state === 'disconnected') {
-        timer = setTimeout(restart, PATIENCE);
+      if (state === 'connected') {
+        clearTimeout(timer);
+        this.#note(transport, true);
+      } else if (state === 'disconnected') {
+        clearTimeout(timer);
+        timer = setTimeout(() => void restart(), PATIENCE);
+        this.#note(transport, false);
       } else if (state === 'failed') {
-        restart();
+        this.#note(transport, false);
+        void restart();
+      } else if (state === 'closed') {
+        clearTimeout(timer);
       }
     });
+  }
+
+  #note(transport: types.Transport, works: boolean): void {
+    if (works) {
+      this.#interrupted.delete(transport);
+    } else {
+      this.#interrupted.add(transport);
+    }
+    this.emit('interrupted', this.#interrupted.size > 0);
   }
 }

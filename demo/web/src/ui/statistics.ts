@@ -55,7 +55,7 @@ export class Statistics {
       { label: 'in', colour: 1, values: monitor.receiving.values },
       { label: 'out', colour: 2, values: monitor.sending.values },
       ...(monitor.available.last === null ? [] : [
-        { label: 'room in', colour: 3 as const, values: monitor.available.values, dashed: true },
+        { label: 'estimate in', colour: 3 as const, values: monitor.available.values, dashed: true },
       ]),
     ]);
     this.#loss.update([
