@@ -125,6 +125,15 @@ async function enterAll() {
   return pages;
 }
 
+/** Waits until a page sees and hears everybody; returns what it sees. */
+async function settle(page) {
+  const seen = await until(page, (seen) => flows(seen, {}, 10));
+  if (!flows(seen, {}, 10)) {
+    throw new Error(`not everybody is seen and heard: ${JSON.stringify(seen)}`);
+  }
+  return seen;
+}
+
 /** Presses a button of the toolbar by its key. */
 async function press(page, key) {
   await page.bringToFront();
@@ -140,7 +149,7 @@ async function meet() {
   const pages = await enterAll();
   const people = [];
   for (const page of pages) {
-    const before = await until(page, (seen) => flows(seen, {}, 10));
+    const before = await settle(page);
     const after = await until(page, (seen) => flows(seen, before, 50));
     people.push({ before, after, flows: flows(after, before, 50), tiles: await look(page) });
   }
@@ -173,7 +182,7 @@ async function use() {
   const seen = {};
   const stream = (observed, source) => streams(observed).find((one) => one.source === source);
   const watch = (pleases) => until(watcher, pleases);
-  await watch((observed) => flows(observed, {}, 10));
+  await settle(watcher);
   await press(user, 'M');
   seen.muted = stream(await watch((observed) => stream(observed, 'microphone')?.producerPaused), 'microphone');
   seen.mutedTile = await watcher.evaluate(() => document.querySelectorAll('.tile')[1].getAttribute('aria-label'));
@@ -310,7 +319,7 @@ async function stall() {
   const pages = await enterAll();
   const before = [];
   for (const page of pages) {
-    before.push(await until(page, (seen) => flows(seen, {}, 10)));
+    before.push(await settle(page));
   }
   const { workers } = scenario.server;
   const signal = (name) => workers.forEach((pid) => process.kill(pid, name));
@@ -332,7 +341,7 @@ async function reconnect() {
   const { pid, program, args } = scenario.server;
   const pages = await enterAll();
   for (const page of pages) {
-    await until(page, (seen) => flows(seen, {}, 10));
+    await settle(page);
   }
   process.kill(pid, 'SIGKILL');
   const lost = await until(pages[0], ({ status }) => status === 'reconnecting');

@@ -19,17 +19,30 @@ function first(tracks: MediaStreamTrack[]): MediaStreamTrack {
   return track;
 }
 
-/** Opens a microphone: this one if it is there, otherwise any. */
-export async function openMicrophone(deviceId = ''): Promise<MediaStreamTrack> {
-  const audio = deviceId ? { deviceId: { ideal: deviceId } } : true;
-  return first((await devices().getUserMedia({ audio })).getAudioTracks());
+function audio(deviceId: string): MediaTrackConstraints | true {
+  return deviceId ? { deviceId: { ideal: deviceId } } : true;
 }
 
-/** Opens a camera in 720p if it can do that: this one if it is there, otherwise any. */
-export async function openCamera(deviceId = ''): Promise<MediaStreamTrack> {
+/** 720p, if the camera can do that. */
+function video(deviceId: string): MediaTrackConstraints {
   const size = { width: { ideal: 1280 }, height: { ideal: 720 } };
-  const video = deviceId ? { ...size, deviceId: { ideal: deviceId } } : { ...size, facingMode: { ideal: 'user' } };
-  return first((await devices().getUserMedia({ video })).getVideoTracks());
+  return deviceId ? { ...size, deviceId: { ideal: deviceId } } : { ...size, facingMode: { ideal: 'user' } };
+}
+
+/** Opens a microphone: this one if it is there, otherwise any. */
+export async function openMicrophone(deviceId = ''): Promise<MediaStreamTrack> {
+  return first((await devices().getUserMedia({ audio: audio(deviceId) })).getAudioTracks());
+}
+
+/** Opens a camera: this one if it is there, otherwise any. */
+export async function openCamera(deviceId = ''): Promise<MediaStreamTrack> {
+  return first((await devices().getUserMedia({ video: video(deviceId) })).getVideoTracks());
+}
+
+/** Opens a microphone and a camera, for which the browser asks the user once. */
+export async function openBoth(microphone = '', camera = ''): Promise<Record<'microphone' | 'camera', MediaStreamTrack>> {
+  const stream = await devices().getUserMedia({ audio: audio(microphone), video: video(camera) });
+  return { microphone: first(stream.getAudioTracks()), camera: first(stream.getVideoTracks()) };
 }
 
 /** Asks which screen or window to show, and opens it. */

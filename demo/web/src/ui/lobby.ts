@@ -1,5 +1,5 @@
 import type { Entrance } from '../conference';
-import { type Choice, listDevices, openCamera, openMicrophone } from '../devices';
+import { type Choice, listDevices, openBoth, openCamera, openMicrophone } from '../devices';
 import { explainDevice } from '../errors';
 import { cleanRoom, type Link, randomName, remember, remembered } from '../settings';
 import { h, icon, logo, setAttribute, setText } from './dom';
@@ -89,8 +89,28 @@ export class Lobby {
   async #start(): Promise<void> {
     this.#show();
     (this.#name.value ? this.element.querySelector<HTMLElement>('.primary') : this.#name)?.focus();
-    await this.#open('camera');
-    await this.#open('microphone');
+    const { microphone, camera } = remembered();
+    try {
+      const tracks = await openBoth(microphone, camera);
+      this.#take('microphone', tracks.microphone);
+      this.#take('camera', tracks.camera);
+      await this.#list();
+    } catch {
+      // One of them is missing or blocked: which one, and why, is found by opening each.
+      await this.#open('camera');
+      await this.#open('microphone');
+    }
+    this.#show();
+  }
+
+  /** Keeps a track that was opened, unless nobody waits for it any more. */
+  #take(device: Device, track: MediaStreamTrack): void {
+    this.#tracks.get(device)?.stop();
+    if (this.#left) {
+      track.stop();
+    } else {
+      this.#tracks.set(device, track);
+    }
   }
 
   async #toggle(device: Device): Promise<void> {
@@ -106,13 +126,7 @@ export class Lobby {
 
   async #open(device: Device): Promise<void> {
     try {
-      const track = await OPEN[device](this.#selects[device].value || remembered()[device]);
-      this.#tracks.get(device)?.stop();
-      if (this.#left) {
-        track.stop();
-        return;
-      }
-      this.#tracks.set(device, track);
+      this.#take(device, await OPEN[device](this.#selects[device].value || remembered()[device]));
       this.#problems.delete(device);
       await this.#list();
     } catch (error) {
@@ -129,6 +143,9 @@ export class Lobby {
   }
 
   #show(): void {
+    if (this.#left) {
+      return;
+    }
     for (const device of ['microphone', 'camera'] as const) {
       const on = this.#tracks.has(device);
       const button = this.#buttons[device];
