@@ -216,7 +216,7 @@ impl Worker {
         }
     }
 
-    /// Its process id.
+    /// Its process id: for what the system does with processes, such as keeping one on a CPU.
     pub fn pid(&self) -> u32 {
         self.inner.pid
     }
