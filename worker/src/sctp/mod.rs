@@ -13,6 +13,8 @@ mod cookie;
 mod hostile_tests;
 mod sending;
 #[cfg(test)]
+mod sending_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
