@@ -30,6 +30,8 @@ use crate::token::bears;
 
 /// Largest body of a request, in bytes.
 const MAX_BODY: usize = 256 * 1024;
+/// Most consumers, of media and data together, on one transport.
+const MAX_CONSUMERS: usize = 1000;
 /// How long a request may take, its body included.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -195,6 +197,16 @@ async fn create_transport(State(rooms): Shared, Path((room, id)): Path<(String, 
     }
 }
 
+/// Whether one more consumer may be on a transport.
+fn check_consumers(transport: &AnyTransport) -> Result<(), Refusal> {
+    let count = transport.consumers().len() + transport.data_consumers().len();
+    if count < MAX_CONSUMERS {
+        Ok(())
+    } else {
+        Err(Refusal::TooMany(format!("no more than {MAX_CONSUMERS} consumers")))
+    }
+}
+
 /// Room, broadcaster and transport.
 type Ids = Path<(String, String, String)>;
 
@@ -240,6 +252,7 @@ async fn produce(State(rooms): Shared, Path(ids): Ids, body: String) -> Answer {
 
 async fn consume(State(rooms): Shared, Path(ids): Ids, Query(wanted): Query<Consume>) -> Answer {
     let (room, member, transport) = find(&rooms, &ids)?;
+    check_consumers(&transport)?;
     let capabilities = member.profile().and_then(|profile| profile.rtp_capabilities);
     let capabilities = capabilities.ok_or_else(|| Refusal::Invalid("it has no rtpCapabilities".to_owned()))?;
     let id = &wanted.producer_id;
@@ -279,6 +292,7 @@ async fn produce_data(State(rooms): Shared, Path(ids): Ids, body: String) -> Ans
 
 async fn consume_data(State(rooms): Shared, Path(ids): Ids, body: String) -> Answer {
     let (room, member, transport) = find(&rooms, &ids)?;
+    check_consumers(&transport)?;
     let ConsumeData { data_producer_id: id } = read(&body)?;
     let others = room.others(&member.id).into_iter();
     let found = others

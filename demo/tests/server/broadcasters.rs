@@ -201,6 +201,12 @@ async fn a_broadcaster_can_be_a_sink() {
     tokio::time::timeout(LIMIT, while_speaking(&told, 20, arrived))
         .await
         .expect("its packets");
+    // It may take each several times, but not for ever.
+    let path = format!("{sink}/consume?producerId={id}");
+    for _ in 1..1000 {
+        api.post(&path, json!({})).await;
+    }
+    assert_eq!(api.try_post(&path, json!({})).await.0, 429);
     server.close();
 }
 

@@ -25,8 +25,10 @@ pub async fn server(workers: usize) -> Server {
 
 /// A server with these flags, on ports that are free.
 pub async fn start(flags: &[&str]) -> Server {
-    let always = ["demo", "--listen-port=0", "--media-port=0", "--media-ip=127.0.0.1"];
-    let mut config = Config::parse_from(always.iter().chain(flags));
+    let always = ["demo", "--listen-port=0", "--media-port=0"];
+    let elsewhere = flags.iter().any(|flag| flag.starts_with("--media-ip"));
+    let local = (!elsewhere).then_some("--media-ip=127.0.0.1");
+    let mut config = Config::parse_from(always.iter().chain(&local).chain(flags));
     config.worker_bin = Some(worker_bin());
     Server::start(config).await.expect("a server")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::client::{LIMIT, dial, open, server};
+use crate::client::{LIMIT, dial, open, server, start};
 
 #[tokio::test]
 async fn join_and_leave_are_told_and_errors_are_typed() {
@@ -150,4 +150,29 @@ async fn names_that_are_missing_or_odd_are_refused() {
     }
     assert_eq!(server.rooms(), 0);
     server.close();
+}
+
+#[tokio::test]
+async fn candidates_are_addresses_that_others_can_reach() {
+    for (flags, expected) in [
+        (
+            vec!["--media-ip=0.0.0.0", "--announced-ip=203.0.113.7"],
+            Some("203.0.113.7"),
+        ),
+        (vec!["--media-ip=0.0.0.0"], None),
+        (vec!["--media-ip=0.0.0.0", "--use-web-rtc-server=false"], None),
+    ] {
+        let server = start(&[&["--insecure-http", "--num-workers=1"], &flags[..]].concat()).await;
+        let mut one = open(&server, "one").await;
+        let created = one.ask("createWebRtcTransport", json!({})).await;
+        let candidates = created["iceCandidates"].as_array().expect("candidates");
+        // UDP and TCP.
+        assert_eq!(candidates.len(), 2, "{created}");
+        for candidate in candidates {
+            let ip = candidate["ip"].as_str().expect("an address");
+            assert_ne!(ip, "0.0.0.0", "{flags:?}");
+            assert!(expected.is_none_or(|expected| expected == ip), "{flags:?}: {ip}");
+        }
+        server.close();
+    }
 }
