@@ -91,6 +91,31 @@ fn a_cookie_is_good_for_a_minute_and_for_one_association() {
 }
 
 #[test]
+fn a_cookie_that_comes_again_changes_nothing() {
+    let (mut ours, init) = connecting();
+    ours.receive(1, &init);
+    let init_ack = packets(&mut ours).remove(0);
+    let mut peer = Association::new(settings(2), 0);
+    peer.connect(0);
+    outputs(&mut peer);
+    peer.receive(2, &init_ack);
+    let echo = packets(&mut peer).remove(0);
+    ours.receive(3, &echo);
+    let tag = ours.tag;
+    ours.send(4, 0, 53, Bytes::from_static(b"kept"), ORDERED).unwrap();
+    outputs(&mut ours);
+    for _ in 0..100 {
+        ours.receive(5, &echo);
+        let answers = outputs(&mut ours);
+        assert!(matches!(answers.as_slice(), [] | [Output::Packet(_)]), "{answers:?}");
+    }
+    assert_eq!(
+        (ours.state(), ours.tag, ours.buffered_amount()),
+        (State::Connected, tag, 4)
+    );
+}
+
+#[test]
 fn bit_flips_are_dropped() {
     let (_, init) = connecting();
     for bit in 0..init.len() * 8 {
