@@ -79,6 +79,8 @@ pub enum DecisionReason {
     SenderRestarted,
     /// The receiver asked.
     Receiver,
+    /// The bandwidth of the transport, or of what it sends, is another one.
+    Bandwidth,
     /// The parent asked.
     Parent,
     /// Nothing can be decoded before a key frame.

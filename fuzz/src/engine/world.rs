@@ -109,6 +109,7 @@ impl World {
                 seed: [5; 32],
                 unix_offset: 1_700_000_000_000_000,
                 certificate: CERTIFICATE.with(Rc::clone),
+                pacing: worker::bwe::pacer::Pacing::default(),
             }),
             network: Network::default(),
             outbox: Outbox::new(),

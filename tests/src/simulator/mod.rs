@@ -14,6 +14,7 @@ use bytes::Bytes;
 use channel_proto::dialect::json::{decode_payload_header, decode_request, encode_notification, encode_response};
 use channel_proto::event::PayloadEvent;
 use serde_json::{Value, json};
+use worker::bwe::pacer::Pacing;
 use worker::dtls::Certificate;
 use worker::engine::outbox::{ChannelMessage, Outbox};
 use worker::engine::{Config, Datagram, Engine};
@@ -79,6 +80,7 @@ impl Simulation {
                 seed: engine_seed,
                 unix_offset: 1_700_000_000_000_000,
                 certificate: Rc::new(Certificate::generate().expect("a certificate")),
+                pacing: Pacing::default(),
             }),
             network: Network::new(seed),
             peers: Vec::new(),

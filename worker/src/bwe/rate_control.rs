@@ -1,18 +1,27 @@
-//! What rate to allow, given how the path is used (draft-ietf-rmcat-gcc-02 5.5).
+//! What rate to allow, given how the path is used (draft-ietf-rmcat-gcc-02 5.5): more and more of it until queues grow,
+//! then less than what arrived.
 
 use super::trend::Usage;
 
-/// Least and highest rate that is allowed.
-const MIN_RATE: f64 = 30_000.0;
-const MAX_RATE: f64 = 1e9;
-/// Bits of a packet as senders make them.
-const PACKET_BITS: f64 = 9600.0;
+/// Least and highest rate that is allowed, in bits per second.
+pub const RATES: (f64, f64) = (30_000.0, 1e9);
 /// Share of the measured rate that is allowed after overuse.
 const BACK_OFF: f64 = 0.85;
-/// Growth per second while the limit of the path is not known.
-const GROWTH: f64 = 1.08;
-/// Response time of a sender without its round-trip time, in seconds.
-const RESPONSE: f64 = 0.3;
+/// Growth per second while the limit of the path is not known, and the least of it in bits per second.
+const GROWTH: (f64, f64) = (1.08, 1000.0);
+/// Near the limit: least growth per second, in bits per second and as a share of the rate. The latter lets wide paths
+/// recover as fast as narrow ones.
+const LEAST_ADDITION: (f64, f64) = (4000.0, 0.015);
+/// Frames and packets as senders make them: frames per second, bits of a packet.
+const FRAMES: f64 = 30.0;
+const PACKET_BITS: f64 = 9600.0;
+/// What a receiver adds to the round trip before its report is here, in seconds.
+const REPORT_DELAY: f64 = 0.1;
+/// Between two reductions: a round trip, within these bounds, in microseconds.
+const REDUCTION_PAUSE: (u64, u64) = (10_000, 200_000);
+/// Without anything measured: pause and factor.
+const BLIND_PAUSE: u64 = 200_000;
+const BLIND: f64 = 0.5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -26,15 +35,18 @@ pub struct RateControl {
     rate: Option<f64>,
     state: State,
     changed_at: u64,
+    reduced_at: Option<u64>,
     full_at: Option<Full>,
 }
 
 impl RateControl {
-    pub fn new() -> Self {
+    /// Starts with this rate, or with what will be measured first.
+    pub fn new(start: Option<f64>) -> Self {
         Self {
-            rate: None,
+            rate: start,
             state: State::Increase,
             changed_at: 0,
+            reduced_at: None,
             full_at: None,
         }
     }
@@ -44,54 +56,113 @@ impl RateControl {
         self.rate.map(|rate| rate as u32)
     }
 
-    /// Takes what was measured: how the path is used, and the rate that arrived. True: the rate was lowered.
-    pub fn update(&mut self, usage: Usage, measured: u32, now: u64) -> bool {
-        let measured = f64::from(measured);
+    /// When the path was last found overused.
+    pub fn reduced_at(&self) -> Option<u64> {
+        self.reduced_at
+    }
+
+    /// Whether it is known at which rate the path is full.
+    pub fn knows_capacity(&self) -> bool {
+        self.full_at.is_some()
+    }
+
+    /// Allows this rate, which was measured by other means.
+    pub fn set(&mut self, rate: f64, now: u64) {
+        self.rate = Some(rate.clamp(RATES.0, RATES.1));
+        self.changed_at = now;
+        if self.full_at.is_some_and(|full| full.is_below(rate)) {
+            self.full_at = None;
+        }
+    }
+
+    /// Takes what was measured: how the path is used, the rate that arrived if known, and the round-trip time in
+    /// microseconds. True: the rate was lowered.
+    pub fn update(&mut self, usage: Usage, measured: Option<f64>, round_trip: u64, now: u64) -> bool {
         let Some(rate) = self.rate else {
-            self.rate = (measured > 0.0).then(|| (1.5 * measured + 10_000.0).max(MIN_RATE));
+            self.rate = measured
+                .filter(|measured| *measured > 0.0)
+                .map(|measured| allowed(measured).max(RATES.0));
             self.changed_at = now;
             return false;
         };
-        let elapsed = (now.saturating_sub(self.changed_at) as f64 / 1e6).min(1.0);
-        self.changed_at = now;
         match usage {
-            Usage::Over => {
-                let lowered = (BACK_OFF * measured).max(MIN_RATE).min(rate);
-                self.remember(measured);
-                self.rate = Some(lowered);
-                self.state = State::Hold;
-                return lowered < rate;
-            }
+            Usage::Over => return self.reduce(rate, measured, round_trip, now),
             // The queues of the path empty: wait for that.
             Usage::Under => self.state = State::Hold,
-            Usage::Normal if self.state == State::Hold => self.state = State::Increase,
-            Usage::Normal => {
-                let raised = match self.full_at {
-                    Some(full) if full.is_near(measured) => {
-                        // About a packet per response time.
-                        let packets = 0.5 * (elapsed / RESPONSE).min(1.0);
-                        rate + (PACKET_BITS * packets).max(1000.0 * elapsed)
-                    }
-                    _ => rate * GROWTH.powf(elapsed),
-                };
-                if self.full_at.is_some_and(|full| full.is_below(measured)) {
-                    // The path has become wider.
-                    self.full_at = None;
-                }
-                // What is not used says nothing about the path.
-                self.rate = Some(raised.min(1.5 * measured + 10_000.0).max(rate).min(MAX_RATE));
+            Usage::Normal if self.state == State::Hold => {
+                self.state = State::Increase;
+                self.changed_at = now;
             }
+            Usage::Normal => self.increase(rate, measured, round_trip, now),
         }
         false
     }
 
+    fn reduce(&mut self, rate: f64, measured: Option<f64>, round_trip: u64, now: u64) -> bool {
+        let pause = match measured {
+            None => BLIND_PAUSE,
+            // Far from what arrives: it has not been followed yet, or not enough.
+            Some(measured) if measured < 0.5 * rate => REDUCTION_PAUSE.0,
+            Some(_) => round_trip.clamp(REDUCTION_PAUSE.0, REDUCTION_PAUSE.1),
+        };
+        if self.reduced_at.is_some_and(|at| now.saturating_sub(at) < pause) {
+            return false;
+        }
+        let lowered = match measured {
+            None => BLIND * rate,
+            Some(measured) => {
+                self.remember(measured);
+                match self.full_at {
+                    // More arrives than is allowed: what the path can do at most is known better.
+                    Some(full) if BACK_OFF * measured > rate => BACK_OFF * full.mean * 1000.0,
+                    _ => BACK_OFF * measured,
+                }
+            }
+        };
+        let lowered = lowered.max(RATES.0).min(rate);
+        self.rate = Some(lowered);
+        self.state = State::Hold;
+        (self.changed_at, self.reduced_at) = (now, Some(now));
+        lowered < rate
+    }
+
+    fn increase(&mut self, rate: f64, measured: Option<f64>, round_trip: u64, now: u64) {
+        let elapsed = (now.saturating_sub(self.changed_at) as f64 / 1e6).min(1.0);
+        self.changed_at = now;
+        let Some(measured) = measured else { return };
+        if self.full_at.is_some_and(|full| full.is_below(measured)) {
+            // The path has become wider.
+            self.full_at = None;
+        }
+        let raised = if self.full_at.is_some() {
+            // About a packet per response time.
+            let frame = rate / FRAMES;
+            let packet = frame / (frame / PACKET_BITS).ceil().max(1.0);
+            let response = round_trip as f64 / 1e6 + REPORT_DELAY;
+            rate + elapsed * (packet / response).max(LEAST_ADDITION.0).max(LEAST_ADDITION.1 * rate)
+        } else {
+            rate + (rate * (GROWTH.0.powf(elapsed) - 1.0)).max(GROWTH.1 * elapsed)
+        };
+        // What is not used says nothing about the path.
+        self.rate = Some(raised.min(allowed(measured)).max(rate).min(RATES.1));
+    }
+
     fn remember(&mut self, measured: f64) {
+        // It may have become narrower.
+        if self.full_at.is_some_and(|full| full.is_above(measured)) {
+            self.full_at = None;
+        }
         let full = self.full_at.get_or_insert(Full {
             mean: measured / 1000.0,
             variance: 0.4,
         });
         full.add(measured / 1000.0);
     }
+}
+
+/// What may be allowed while so much arrives.
+fn allowed(measured: f64) -> f64 {
+    1.5 * measured + 10_000.0
 }
 
 /// The rate at which the path was full, in kbit/s.
@@ -113,12 +184,12 @@ impl Full {
         (self.variance * self.mean).sqrt()
     }
 
-    fn is_near(&self, measured: f64) -> bool {
-        (measured / 1000.0 - self.mean).abs() <= 3.0 * self.deviation()
+    fn is_above(&self, rate: f64) -> bool {
+        rate / 1000.0 < self.mean - 3.0 * self.deviation()
     }
 
-    fn is_below(&self, measured: f64) -> bool {
-        measured / 1000.0 > self.mean + 3.0 * self.deviation()
+    fn is_below(&self, rate: f64) -> bool {
+        rate / 1000.0 > self.mean + 3.0 * self.deviation()
     }
 }
 
@@ -126,25 +197,40 @@ impl Full {
 mod tests {
     use super::*;
 
+    const ROUND_TRIP: u64 = 200_000;
+
     #[test]
     fn it_grows_while_used_and_backs_off() {
-        let mut control = RateControl::new();
-        assert!(!control.update(Usage::Normal, 100_000, 0));
+        let mut control = RateControl::new(None);
+        assert!(!control.update(Usage::Normal, Some(100_000.0), ROUND_TRIP, 0));
         assert_eq!(control.rate(), Some(160_000));
         // Only 100 kbit/s arrive: there is no reason to allow more.
         for second in 1..20 {
-            control.update(Usage::Normal, 100_000, second * 1_000_000);
+            control.update(Usage::Normal, Some(100_000.0), ROUND_TRIP, second * 1_000_000);
         }
         assert_eq!(control.rate(), Some(160_000));
         for second in 20..40 {
-            let used = control.rate().unwrap_or_default();
-            control.update(Usage::Normal, used, second * 1_000_000);
+            let used = control.rate().map(f64::from);
+            control.update(Usage::Normal, used, ROUND_TRIP, second * 1_000_000);
         }
         let grown = control.rate().unwrap_or_default();
         assert!(grown > 700_000, "{grown}");
-        assert!(control.update(Usage::Over, 500_000, 40_000_000));
+        assert!(control.update(Usage::Over, Some(500_000.0), ROUND_TRIP, 40_000_000));
         assert_eq!(control.rate(), Some(425_000));
-        control.update(Usage::Under, 425_000, 40_200_000);
+        control.update(Usage::Under, Some(425_000.0), ROUND_TRIP, 40_200_000);
         assert_eq!(control.rate(), Some(425_000));
+    }
+
+    #[test]
+    fn overuse_halves_what_nothing_is_known_about() {
+        let mut control = RateControl::new(Some(1_000_000.0));
+        assert!(control.update(Usage::Over, None, ROUND_TRIP, 1_000_000));
+        assert!(!control.update(Usage::Over, None, ROUND_TRIP, 1_100_000));
+        assert!(control.update(Usage::Over, None, ROUND_TRIP, 1_200_000));
+        assert_eq!(control.rate(), Some(250_000));
+        for second in 0..100 {
+            control.update(Usage::Over, Some(0.0), ROUND_TRIP, (2 + second) * 1_000_000);
+        }
+        assert_eq!(control.rate(), Some(RATES.0 as u32));
     }
 }

@@ -17,6 +17,8 @@ const FIRST_MEASUREMENT: u64 = 100_000;
 const INTERVALS: (u64, u64) = (200_000, 1_000_000);
 /// Bits of a message with its headers.
 const MESSAGE_BITS: u64 = 640;
+/// Round trip that is assumed, in microseconds: the sender alone knows.
+const ROUND_TRIP: u64 = 200_000;
 /// Time of sending: 24 bits of 2^-18 s.
 const WRAP: i64 = 1 << 24;
 
@@ -45,7 +47,7 @@ impl RemoteEstimator {
     pub fn new() -> Self {
         Self {
             trend: Trend::new(),
-            control: RateControl::new(),
+            control: RateControl::new(None),
             rate: RateCounter::new(1000, 100),
             first_at: None,
             sent: None,
@@ -86,7 +88,7 @@ impl RemoteEstimator {
         }
         self.updated_at = now;
         let measured = self.measured(measured_for, now);
-        let lowered = self.control.update(usage, measured, now);
+        let lowered = self.control.update(usage, Some(f64::from(measured)), ROUND_TRIP, now);
         let Some(rate) = self.control.rate() else { return false };
         let interval = (MESSAGE_BITS * 1_000_000 * 20 / u64::from(rate).max(1)).clamp(INTERVALS.0, INTERVALS.1);
         if lowered || now.saturating_sub(self.told_at) >= interval {

@@ -6,6 +6,7 @@ use channel_proto::reply::{Consumed, Failure, IceRestarted, Priority, Produced, 
 use rand::Rng as _;
 use slotmap::SlotMap;
 
+use super::consumer::claims::Cause;
 use super::consumer::decisions::Why;
 use super::consumer::{Consumer, KeyFrameOf};
 use super::data::sctp::Sctp;
@@ -328,7 +329,8 @@ impl Router {
                     let reason = format!("bitrate must be >= {MIN_OUTGOING_BITRATE}");
                     return Err(Failure::type_error(reason));
                 }
-                transport.max_outgoing_bitrate = Some(bitrate);
+                transport.set_max_outgoing_bitrate(bitrate);
+                self.allocate_layers(key, &Cause::of(Why::Bandwidth), context);
                 Ok(Reply::None)
             }
             Command::TransportEnableTraceEvent(arguments) => {
@@ -446,7 +448,8 @@ impl Router {
         if producer.paused {
             context.outbox.notify(id, Event::ProducerPause);
         }
-        transport.watch_outgoing(consumer.kind(), consumer.parameters());
+        let random = (context.rng.random(), context.rng.random());
+        transport.watch_outgoing(consumer.kind(), consumer.parameters(), context.pacing, random);
         let key: ConsumerKey = self.consumers.insert(consumer);
         producer.consumers.push(key);
         transport.consumers.insert(id.to_owned(), key);
@@ -490,7 +493,11 @@ impl Router {
             return Err(Failure::error("Consumer not found"));
         };
         match command {
-            Command::ConsumerClose => self.close_consumer(key),
+            Command::ConsumerClose => {
+                let transport = consumer.transport;
+                self.close_consumer(key);
+                self.allocate_layers(transport, &Cause::stopped(), context);
+            }
             Command::ConsumerDump => return Ok(Reply::ConsumerDump(Box::new(consumer.dump()))),
             Command::ConsumerGetStats => {
                 let now = context.now;
@@ -507,6 +514,8 @@ impl Router {
                 if consumer.set_paused(true, context.now).layers_lost {
                     context.outbox.notify(&consumer.id, consumer.layers_event());
                 }
+                let transport = consumer.transport;
+                self.allocate_layers(transport, &Cause::stopped(), context);
             }
             Command::ConsumerResume => {
                 if consumer.set_paused(false, context.now).started {
@@ -525,10 +534,13 @@ impl Router {
                 return Ok(preferred.map_or(Reply::None, Reply::PreferredLayers));
             }
             Command::ConsumerSetPriority(arguments) => {
-                consumer.priority = arguments?.priority;
-                return Ok(Reply::Priority(Priority {
-                    priority: consumer.priority,
-                }));
+                let priority = arguments?.priority;
+                let changed = std::mem::replace(&mut consumer.priority, priority) != priority;
+                let transport = consumer.transport;
+                if changed {
+                    self.allocate_layers(transport, &Cause::of(Why::Parent), context);
+                }
+                return Ok(Reply::Priority(Priority { priority }));
             }
             Command::ConsumerRequestKeyFrame => {
                 if consumer.active {

@@ -10,6 +10,7 @@ use super::keys::{ConsumerKey, ProducerKey, RouterKey};
 use super::mangle::ForwardedPacket;
 use super::producer::Producer;
 use super::router::Router;
+use super::timers::Wake;
 use super::transport::Transport;
 use crate::rtp::codec::Details;
 use crate::rtp::retransmission::{Exact, SentPacket};
@@ -77,6 +78,12 @@ impl Router {
                             }
                         }
                     }
+                }
+                if let Some(outgoing) = transport.outgoing.as_deref_mut()
+                    && let Some(at) = outgoing.plan_wake()
+                {
+                    let wake = Wake::Bandwidth(self.key, consumer.transport);
+                    context.timers.wake_at(at, wake);
                 }
                 wanted.extend(
                     consumer

@@ -46,6 +46,7 @@ use transport::direct::MAX_PACKET;
 use transport::webrtc::tuple;
 use webrtc_server::WebRtcServer;
 
+use crate::bwe::pacer::Pacing;
 use crate::dtls::Certificate;
 
 /// A datagram that a socket received.
@@ -68,6 +69,8 @@ pub struct Config {
     pub unix_offset: u64,
     /// What this worker shows peers in DTLS.
     pub certificate: Rc<Certificate>,
+    /// How bursts to receivers whose bandwidth is estimated are spread.
+    pub pacing: Pacing,
 }
 
 /// All routers of a worker.
@@ -101,6 +104,8 @@ pub struct Context<'a> {
     pub servers: &'a mut SlotMap<ServerKey, WebRtcServer>,
     /// What peers are shown in DTLS.
     pub certificate: &'a Rc<Certificate>,
+    /// How bursts are spread.
+    pub pacing: Pacing,
     unix_offset: u64,
 }
 
@@ -131,6 +136,7 @@ macro_rules! context {
             sockets: &mut $engine.sockets,
             servers: &mut $engine.servers,
             certificate: &$engine.config.certificate,
+            pacing: $engine.config.pacing,
             unix_offset: $engine.config.unix_offset,
         }
     };
@@ -172,6 +178,7 @@ impl Engine {
             | Wake::KeyFrameRequests(router, _)
             | Wake::SpatialLayers(router, _)
             | Wake::TransportFeedback(router, _)
+            | Wake::Bandwidth(router, _)
             | Wake::Observer(router, _)
             | Wake::Nack(router, _)
             | Wake::Sctp(router, _)) = wake;
@@ -185,6 +192,7 @@ impl Engine {
                 Wake::KeyFrameRequests(_, producer) => router.repeat_key_frame_requests(producer, &mut context),
                 Wake::SpatialLayers(_, producer) => router.check_spatial_layers(producer, &mut context),
                 Wake::TransportFeedback(_, transport) => router.report_arrivals(transport, &mut context),
+                Wake::Bandwidth(_, transport) => router.wake_bandwidth(transport, &mut context),
                 Wake::Nack(_, producer) => router.repeat_requests(producer, &mut context),
                 Wake::Observer(_, observer) => router.observe(observer, &mut context),
                 Wake::Sctp(_, transport) => router.wake_sctp(transport, &mut context),

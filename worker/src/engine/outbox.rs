@@ -127,6 +127,11 @@ impl Outbox {
         });
     }
 
+    /// What has been written of the datagram that was begun at `start`.
+    pub fn written(&self, start: usize) -> &[u8] {
+        self.arena.get(start..).unwrap_or_default()
+    }
+
     /// Gives up the datagram that was begun at `start`.
     pub fn abandon(&mut self, start: usize) {
         self.arena.truncate(start);

@@ -25,6 +25,8 @@ pub enum Wake {
     Nack(RouterKey, ProducerKey),
     /// A transport's report of arrivals to its sender.
     TransportFeedback(RouterKey, TransportKey),
+    /// What a transport has waiting, and what its receiver has not told.
+    Bandwidth(RouterKey, TransportKey),
     /// The end of an observer's interval.
     Observer(RouterKey, ObserverKey),
     /// A transport's SCTP association.

@@ -1,6 +1,6 @@
 //! Trace events: which are enabled, and what they tell.
 
-use channel_proto::event::{Event, PacketInfo, Trace, TraceDirection, TraceInfo};
+use channel_proto::event::{BandwidthInfo, Event, PacketInfo, Trace, TraceDirection, TraceInfo};
 
 /// Types of trace events of producers and consumers, in the order of dumps.
 const RTP_ENTITY: [&str; 5] = ["rtp", "keyframe", "nack", "pli", "fir"];
@@ -84,6 +84,18 @@ impl TraceEvents {
 }
 
 impl TraceEvents {
+    /// The event for a packet of padding.
+    pub fn probation(&self, info: PacketInfo, direction: TraceDirection, now: u64) -> Option<Event> {
+        self.has("probation")
+            .then(|| trace("probation", direction, TraceInfo::Packet(Box::new(info)), now))
+    }
+
+    /// The event for an estimate of bandwidth.
+    pub fn bandwidth(&self, info: impl FnOnce() -> BandwidthInfo, now: u64) -> Option<Event> {
+        self.has("bwe")
+            .then(|| trace("bwe", TraceDirection::Out, TraceInfo::Bandwidth(Box::new(info())), now))
+    }
+
     /// The event for a request for packets.
     pub fn nack(&self, direction: TraceDirection, now: u64) -> Option<Event> {
         self.has("nack")

@@ -52,6 +52,14 @@ impl LayerRates {
         active
     }
 
+    /// Bits per second of one layer alone.
+    pub fn rate(&mut self, spatial: u8, temporal: u8, now: u64) -> u32 {
+        let index = usize::from(spatial) * usize::from(self.temporal_layers) + usize::from(temporal);
+        let exists = temporal < self.temporal_layers;
+        let cell = self.cells.get_mut(index).filter(|_| exists);
+        cell.map_or(0, |cell| cell.bitrate(now))
+    }
+
     /// Bits per second by "spatial.temporal", each with all that it depends on; 0 if it carries nothing itself.
     pub fn by_layer(&mut self, now: u64) -> BTreeMap<String, u32> {
         let (mut rates, mut below) = (BTreeMap::new(), 0_u32);
@@ -82,6 +90,8 @@ mod tests {
         let expected = [("0.0", 8000), ("0.1", 12_000), ("1.0", 0), ("1.1", 44_000)];
         assert_eq!(by_layer, expected.map(|(layer, rate)| (layer.to_owned(), rate)));
         assert_eq!(rates.active_spatial_layers(1_000_000), 3);
+        let each = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0)].map(|(s, t)| rates.rate(s, t, 1_000_000));
+        assert_eq!(each, [8000, 4000, 0, 32_000, 0, 0]);
         rates.update(0, 0, 100, 4_000_000);
         assert_eq!(rates.active_spatial_layers(4_000_000), 1);
     }

@@ -21,6 +21,10 @@ const INACTIVITY: u64 = 1_500_000;
 /// The same when the sender may use discontinuous transmission.
 const INACTIVITY_DTX: u64 = 5_000_000;
 
+/// What rates are measured over, and the age from which on a rate is guessed, in microseconds.
+const RATE_WINDOW: u64 = 2_500_000;
+const LEAST_AGE: u64 = 300_000;
+
 /// What is said to be captured longer ago is not believed, in microseconds.
 const MAX_CAPTURE_AGE: u64 = 10_000_000;
 
@@ -68,6 +72,8 @@ pub struct RecvStream {
     repaired: u64,
     score: Score,
     active: bool,
+    /// Since when it is, in microseconds.
+    active_since: u64,
     last_packet_at: u64,
     report: Reported,
     evaluated: Evaluated,
@@ -186,6 +192,7 @@ impl RecvStream {
             repaired: 0,
             score: Score::new(10),
             active: true,
+            active_since: now,
             last_packet_at: now,
             report: Reported::default(),
             evaluated: Evaluated::default(),
@@ -276,6 +283,22 @@ impl RecvStream {
         }
     }
 
+    /// Since when it has not been silent.
+    pub fn active_since(&self) -> u64 {
+        self.active_since
+    }
+
+    /// Bits per second of one layer alone. Of a stream that has just begun it is guessed from what has come.
+    pub fn layer_bitrate(&mut self, spatial: u8, temporal: u8, now: u64) -> u32 {
+        let measured = match &mut self.layers {
+            Some(layers) => layers.rate(spatial, temporal, now),
+            None if (spatial, temporal) == (0, 0) => self.rate.bitrate(now),
+            None => 0,
+        };
+        let age = now.saturating_sub(self.active_since).clamp(LEAST_AGE, RATE_WINDOW);
+        u32::try_from(u64::from(measured) * RATE_WINDOW / age).unwrap_or(u32::MAX)
+    }
+
     /// Takes a packet of the stream that repairs this one; returns the header of what it repeats, whose payload begins
     /// two bytes later, or None if there is nothing in it.
     pub fn receive_rtx(&mut self, header: &RtpHeader, packet: &[u8], now: u64) -> Option<RtpHeader> {
@@ -320,11 +343,12 @@ impl RecvStream {
     }
 
     /// Whether a packet wakes the stream up; then its score is 10 again.
-    pub fn reactivate(&mut self) -> bool {
+    pub fn reactivate(&mut self, now: u64) -> bool {
         if self.active {
             return false;
         }
         self.active = true;
+        self.active_since = now;
         self.score.reset(10);
         true
     }

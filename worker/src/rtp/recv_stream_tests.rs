@@ -178,7 +178,7 @@ fn silence_costs_the_score_and_padding_does_not_bring_it_back() {
     assert!(stream.deactivate_if_silent(1500 * MS) && stream.score() == 0);
     assert!(!stream.sender_report(1, 1500 * MS), "nothing to measure");
     receive(&mut stream, 3, 1600 * MS);
-    assert!(stream.reactivate() && stream.score() == 10);
+    assert!(stream.reactivate(0) && stream.score() == 10);
 }
 
 #[test]

@@ -27,6 +27,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use crate::bwe::pacer::Pacing;
 use crate::dtls::Certificate;
 use crate::engine::data::messages::SEND_BUFFER_FULL;
 use crate::engine::outbox::{ChannelMessage, Outbox};
@@ -134,6 +135,9 @@ async fn serve(settings: &Settings, certificate: Rc<Certificate>) -> io::Result<
             seed,
             unix_offset: unix.as_micros() as u64,
             certificate,
+            pacing: Pacing {
+                max_delay: u64::from(settings.max_pacing_delay) * 1000,
+            },
         })),
         ports: RefCell::new(SocketPorts::new(settings.rtc_min_port, settings.rtc_max_port)),
         outbox: RefCell::default(),

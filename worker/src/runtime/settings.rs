@@ -49,6 +49,14 @@ pub struct Settings {
         num_args = 1
     )]
     pub dtls_private_key_file: Option<PathBuf>,
+    /// Longest time in ms that a packet of a key frame waits so as not to overrun its receiver's link; 0: none waits
+    #[arg(
+        long = "maxPacingDelay",
+        require_equals = true,
+        default_value = "100",
+        overrides_with = "max_pacing_delay"
+    )]
+    pub max_pacing_delay: u32,
     /// Ignored
     #[arg(hide = true)]
     _ignored: Vec<String>,

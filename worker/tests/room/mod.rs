@@ -69,6 +69,7 @@ impl Room {
                 seed: [7; 32],
                 unix_offset: 0,
                 certificate: std::rc::Rc::new(worker::dtls::Certificate::generate().expect("a certificate")),
+                pacing: worker::bwe::pacer::Pacing::default(),
             }),
             network: Network::default(),
             now: 1_000_000,

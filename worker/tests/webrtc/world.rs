@@ -102,6 +102,7 @@ impl World {
                 seed: [7; 32],
                 unix_offset: 0,
                 certificate,
+                pacing: worker::bwe::pacer::Pacing::default(),
             }),
             network: Network::default(),
             outbox: Outbox::new(),

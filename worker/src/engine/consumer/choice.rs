@@ -2,7 +2,9 @@
 
 use channel_proto::rtp_parameters::ProducerType;
 
+use super::claims::Cause;
 use super::decisions::Why;
+use super::layers::Retargeted;
 use super::{Consumer, KeyFrameOf};
 use crate::engine::Context;
 use crate::engine::keys::{ConsumerKey, ProducerKey};
@@ -34,10 +36,41 @@ impl Router {
         let Some(consumer) = self.consumers.get_mut(key) else {
             return;
         };
+        let transport = consumer.transport;
+        if self
+            .transports
+            .get(transport)
+            .is_some_and(|transport| transport.outgoing.is_some())
+        {
+            // All consumers of the transport share what can be sent.
+            let cause = Cause {
+                forced: force.then_some(key),
+                key_frame,
+                ..Cause::of(why)
+            };
+            if consumer.is_layered() && consumer.active {
+                self.allocate_layers(transport, &cause, context);
+            }
+            return;
+        }
         let Some(producer) = self.producers.get_mut(consumer.producer) else {
             return;
         };
-        let Some(retargeted) = consumer.evaluate(producer, why, force, context.now) else {
+        if let Some(retargeted) = consumer.evaluate(producer, why, force, context.now) {
+            self.follow_choice(key, &retargeted, why, key_frame, context);
+        }
+    }
+
+    /// A consumer chose other layers: the parent learns of it if there are none, and the sender what is needed.
+    pub(super) fn follow_choice(
+        &mut self,
+        key: ConsumerKey,
+        retargeted: &Retargeted,
+        why: Why,
+        key_frame: Option<u32>,
+        context: &mut Context<'_>,
+    ) {
+        let Some(consumer) = self.consumers.get(key) else {
             return;
         };
         if retargeted.stopped {

@@ -5,6 +5,7 @@ use channel_proto::reply::{Failure, RtpStreamParams, RtxStreamParams};
 use channel_proto::rtp_parameters::{ConsumerType, RtpEncodingParameters, RtpParameters};
 use smallvec::SmallVec;
 
+use super::allocation::Restraint;
 use super::decisions::Decisions;
 use super::layers::preferred;
 use super::simple::Simple;
@@ -93,6 +94,7 @@ impl Consumer {
             rtp_parameters: parameters,
             consumable_rtp_encodings: consume.consumable_rtp_encodings,
             decisions: Decisions::default(),
+            restraint: Restraint::default(),
         })
     }
 }

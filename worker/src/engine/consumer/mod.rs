@@ -3,7 +3,9 @@
 //! This file holds what all types share; a type decides which packets go out: [`simple`], [`simulcast`], [`svc`].
 //! A pipe consumer sends all streams, each as a simple one would.
 
+pub mod allocation;
 mod choice;
+pub mod claims;
 mod create;
 pub mod decisions;
 mod dump;
@@ -26,6 +28,7 @@ use super::transport::outgoing::Sent;
 use crate::rtp::codec::vp8;
 use crate::rtp::extensions::abs_send_time;
 use crate::rtp::send_stream::{Repetition, SendStream};
+use allocation::Restraint;
 use decisions::{Decisions, What, Why};
 use layers::{Forwarded, Layers, Outcome, Retargeted, StreamFacts, layers_of, preferred};
 use simple::Simple;
@@ -70,6 +73,8 @@ pub struct Consumer {
     rtp_parameters: RtpParameters,
     consumable_rtp_encodings: Vec<RtpEncodingParameters>,
     decisions: Decisions,
+    /// Whether it had to go down in layers lately.
+    restraint: Restraint,
 }
 
 /// Which packets go out.
@@ -436,7 +441,7 @@ impl Consumer {
 
     /// Chooses layers anew; None if the choice stays, or it does not choose or send. `force` acts even if it stays.
     ///
-    /// The estimator of a transport, if there is one, is to call `retarget` of the policy instead.
+    /// For transports whose bandwidth is not estimated; others share it among their consumers.
     pub fn evaluate(&mut self, producer: &mut Producer, why: Why, force: bool, now: u64) -> Option<Retargeted> {
         if !self.active {
             return None;

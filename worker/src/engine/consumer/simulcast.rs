@@ -216,7 +216,13 @@ impl Simulcast {
         best.map(|spatial| Layers { spatial, temporal })
     }
 
-    fn can_switch_to(&self, spatial: u8, facts: &dyn Fn(u8) -> Option<StreamFacts>) -> bool {
+    /// How many temporal layers each stream has.
+    pub fn temporal_layers(&self) -> u8 {
+        self.temporal_layers
+    }
+
+    /// Whether timestamps of a stream can be made to fit.
+    pub fn can_switch_to(&self, spatial: u8, facts: &dyn Fn(u8) -> Option<StreamFacts>) -> bool {
         let has_clock = |stream| facts(stream).is_some_and(|stream| stream.clock.is_some());
         let fits = |reference| reference == spatial || (has_clock(reference) && has_clock(spatial));
         self.newest_timestamp.is_none() || self.reference.is_none_or(fits)

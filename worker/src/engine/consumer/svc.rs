@@ -71,6 +71,16 @@ impl Svc {
         self.layers.begin();
     }
 
+    /// How many spatial and temporal layers there are.
+    pub fn layer_counts(&self) -> (u8, u8) {
+        (self.spatial_layers, self.temporal_layers)
+    }
+
+    /// Whether spatial layers need those below in key frames only.
+    pub fn is_k_svc(&self) -> bool {
+        self.k_svc
+    }
+
     /// Chooses the target anew, without an estimate of the bandwidth; None if it stays. `force` acts even then.
     pub fn evaluate(&mut self, facts: &dyn Fn(u8) -> Option<StreamFacts>, force: bool) -> Option<Retargeted> {
         let target = self.choose(facts);

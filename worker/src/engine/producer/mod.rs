@@ -181,7 +181,7 @@ impl Producer {
         let change = if created {
             Some(StreamChange::New)
         } else {
-            wake(stream, header)
+            wake(stream, header, now)
         };
         Some(Received {
             change,
@@ -216,7 +216,7 @@ impl Producer {
         let descriptor = describe(stream, &self.mangler, &original, packet);
         if stream.repair(&original, received.size, descriptor.is_key_frame, now) {
             stream.count_layers(&descriptor, received.size, now);
-            received.change = received.change.or(wake(stream, &original));
+            received.change = received.change.or(wake(stream, &original, now));
             received.forward = self.forward(index, &original, packet, descriptor, now);
         }
         Some(received)
@@ -459,8 +459,8 @@ fn describe(stream: &mut RecvStream, mangler: &HeaderMangler, header: &RtpHeader
     }
 }
 
-fn wake(stream: &mut RecvStream, header: &RtpHeader) -> Option<StreamChange> {
-    (header.payload_length > 0 && stream.reactivate()).then_some(StreamChange::Awake)
+fn wake(stream: &mut RecvStream, header: &RtpHeader, now: u64) -> Option<StreamChange> {
+    (header.payload_length > 0 && stream.reactivate(now)).then_some(StreamChange::Awake)
 }
 
 fn mapped_payload_type(mapping: &RtpMapping, payload_type: u8) -> Option<u8> {

@@ -3,16 +3,19 @@
 //! This file holds what all kinds share; [`webrtc`], [`plain`], [`pipe`] and [`direct`] are kinds, [`reports`] is
 //! periodic RTCP, [`repair`] asks for missing packets and answers those who do, [`feedback`] tells senders what arrives.
 
+pub mod bandwidth;
 pub mod direct;
 pub mod feedback;
 pub mod outgoing;
 pub mod pipe;
 pub mod plain;
+mod probation;
 pub mod repair;
 pub mod reports;
 pub mod webrtc;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use channel_proto::event::PayloadEvent;
 use channel_proto::reply::{RecvRtpHeaderExtensions, TransportDump, TransportStats};
@@ -25,12 +28,14 @@ use super::keys::{ConsumerKey, DataConsumerKey, DataProducerKey, ProducerKey, Ro
 use super::listener::RtpListener;
 use super::mangle::{Form, ForwardedPacket, Rewrite};
 use super::outbox::Outbox;
+use super::ports::SocketId;
 use super::producer::{PacketNames, extension_id};
 use super::router::Router;
 use super::sockets::Owner;
 use super::trace::TraceEvents;
 use crate::bwe::incoming::Arrival;
 use crate::bwe::outgoing::INITIAL_BITRATE;
+use crate::bwe::pacer::Pacing;
 use crate::bwe::{Feedback, Incoming, Outgoing};
 use crate::rtp::clock::ClockOffset;
 use crate::rtp::extensions::{self, HeaderExtensionKind};
@@ -40,6 +45,7 @@ use direct::Direct;
 use outgoing::{Sent, write_packet};
 use pipe::Pipe;
 use plain::Plain;
+use probation::Probation;
 use webrtc::WebRtc;
 
 /// Largest data message of transports without SCTP, in bytes.
@@ -88,11 +94,10 @@ pub struct Transport {
     pub incoming: Option<Box<Incoming>>,
     /// Where the estimation of what can be sent to the peer starts, in bits per second.
     pub initial_outgoing_bitrate: u32,
-    /// What the peer tells about what it receives.
+    /// The way to the peer, if it tells about what it receives.
     pub outgoing: Option<Box<Outgoing>>,
     recv_extensions: RecvRtpHeaderExtensions,
-    /// Number of the next video packet, if the peer tells which of them arrive.
-    wide_sequence: Option<u16>,
+    probation: Probation,
 }
 
 /// A reference time that came (RFC 3611 4.4).
@@ -120,6 +125,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Encrypts an RTP packet at the end of a buffer, if there is someone to do that. False: it must not be sent.
+    fn protect(&mut self, buffer: &mut Vec<u8>, start: usize, header_length: usize) -> bool {
+        let sender = match self {
+            Self::WebRtc(web_rtc) => match web_rtc.srtp_sender() {
+                Some(sender) => Some(sender),
+                None => return false,
+            },
+            Self::Plain(plain) => plain.srtp_sender(),
+            Self::Pipe(pipe) => pipe.plain.srtp_sender(),
+            Self::Direct(_) => return false,
+        };
+        sender.is_none_or(|sender| sender.protect_rtp(buffer, start, header_length).is_ok())
+    }
+
     /// RTP over UDP without ICE, if that is what carries it.
     pub fn plain(&self) -> Option<&Plain> {
         match self {
@@ -154,6 +173,8 @@ pub struct Traffic {
     pub rtx_received: RateCounter,
     /// Retransmissions out.
     pub rtx_sent: RateCounter,
+    /// Padding out.
+    pub probation_sent: RateCounter,
     /// Datagrams that were not understood, not authentic, or not from the peer.
     pub dropped: u64,
 }
@@ -168,6 +189,7 @@ impl Traffic {
             rtp_sent: rate(),
             rtx_received: rate(),
             rtx_sent: rate(),
+            probation_sent: RateCounter::new(100, 100),
             dropped: 0,
         }
     }
@@ -204,7 +226,7 @@ impl Transport {
             incoming: None,
             initial_outgoing_bitrate: INITIAL_BITRATE,
             outgoing: None,
-            wide_sequence: None,
+            probation: Probation::default(),
         }
     }
 
@@ -293,17 +315,34 @@ impl Transport {
         }
     }
 
-    /// Listens to what the peer tells about its bandwidth, if a consumer's parameters let it, and counts video packets
-    /// if it tells which of them arrive.
-    pub fn watch_outgoing(&mut self, kind: MediaKind, parameters: &RtpParameters) {
-        let Some(feedback) = Feedback::of(parameters).filter(|_| kind == MediaKind::Video) else {
+    /// Estimates how much can be sent to the peer from now on, if a consumer of video has parameters that let it tell.
+    /// The first that has decides how. `random` is where the numbers of probes start.
+    pub fn watch_outgoing(&mut self, kind: MediaKind, parameters: &RtpParameters, pacing: Pacing, random: (u16, u32)) {
+        if self.outgoing.is_some() || kind != MediaKind::Video {
             return;
-        };
-        if feedback == Feedback::TransportCc {
-            self.wide_sequence.get_or_insert(1);
         }
-        let initial = self.initial_outgoing_bitrate;
-        self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(initial)));
+        let (initial, limit) = (self.initial_outgoing_bitrate, self.max_outgoing_bitrate);
+        self.outgoing =
+            Feedback::of(parameters).map(|feedback| Box::new(Outgoing::new(feedback, initial, limit, pacing)));
+        self.probation = Probation::new(random.0, random.1);
+    }
+
+    /// Sets what may be sent to the peer at most, in bits per second.
+    pub fn set_max_outgoing_bitrate(&mut self, bitrate: u32) {
+        self.max_outgoing_bitrate = Some(bitrate);
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.set_limit(Some(bitrate));
+        }
+    }
+
+    /// Where packets go, while the peer can be reached over a network.
+    fn path(&self) -> Option<(SocketId, SocketAddr)> {
+        match &self.kind {
+            Kind::WebRtc(web_rtc) => web_rtc.path(),
+            Kind::Plain(plain) => plain.path(),
+            Kind::Pipe(pipe) => pipe.plain.path(),
+            Kind::Direct(_) => None,
+        }
     }
 
     /// Takes note of a packet, whoever it is for: what is to be sent about it at once is appended to `out`. Returns when
@@ -344,18 +383,26 @@ impl Transport {
         outbox: &mut Outbox,
     ) -> Option<Sent> {
         let mut rewrite = *rewrite;
-        let counted = self.wide_sequence.filter(|_| packet.is_video());
-        if let (Some(next), Form::First | Form::Rtx { .. }) = (counted, rewrite.form) {
-            rewrite.wide_sequence_number = next;
-        }
+        // What goes out again as it was has its number.
+        let again = matches!(rewrite.form, Form::Again { .. });
+        let counter = match self.outgoing.as_deref_mut() {
+            Some(outgoing) if outgoing.counts() && packet.is_video() && !again => {
+                rewrite.wide_sequence_number = outgoing.next_number();
+                Some(outgoing)
+            }
+            _ => None,
+        };
         let sent = match &mut self.kind {
-            Kind::WebRtc(web_rtc) => web_rtc.send_rtp(packet, &rewrite, received, now, outbox)?,
-            Kind::Plain(plain) => plain.send_rtp(packet, &rewrite, received, outbox)?,
-            Kind::Pipe(pipe) => pipe.plain.send_rtp(packet, &rewrite, received, outbox)?,
+            Kind::WebRtc(web_rtc) => web_rtc.send_rtp(packet, &rewrite, received, counter, now, outbox)?,
+            Kind::Plain(plain) => plain.send_rtp(packet, &rewrite, received, counter, now, outbox)?,
+            Kind::Pipe(pipe) => pipe.plain.send_rtp(packet, &rewrite, received, counter, now, outbox)?,
             Kind::Direct(_) => {
                 let mut bytes = Vec::with_capacity(packet.size_as(&rewrite));
                 let sent = write_packet(packet, &rewrite, received, None, &mut bytes).ok()?;
                 outbox.notify_payload(consumer_id, PayloadEvent::Rtp, &bytes);
+                if let Some(outgoing) = counter {
+                    outgoing.left(bytes.len(), now);
+                }
                 sent
             }
         };
@@ -363,9 +410,6 @@ impl Transport {
         match rewrite.form {
             Form::First => self.traffic.rtp_sent.update(now, sent.size),
             Form::Again { .. } | Form::Rtx { .. } => self.traffic.rtx_sent.update(now, sent.size),
-        }
-        if counted.is_some() && !matches!(rewrite.form, Form::Again { .. }) {
-            self.wide_sequence = counted.map(|number| number.wrapping_add(1));
         }
         Some(sent)
     }
@@ -448,12 +492,11 @@ impl Transport {
             rtx_recv_bitrate: traffic.rtx_received.bitrate(now),
             rtx_bytes_sent: traffic.rtx_sent.bytes(),
             rtx_send_bitrate: traffic.rtx_sent.bitrate(now),
+            probation_bytes_sent: traffic.probation_sent.bytes(),
+            probation_send_bitrate: traffic.probation_sent.bitrate(now),
             max_incoming_bitrate: (self.max_incoming_bitrate > 0).then_some(self.max_incoming_bitrate),
             available_incoming_bitrate: self.incoming.as_ref().and_then(|incoming| incoming.available_bitrate()),
-            available_outgoing_bitrate: self
-                .outgoing
-                .as_ref()
-                .map(|outgoing| outgoing.available_bitrate(self.max_outgoing_bitrate)),
+            available_outgoing_bitrate: self.outgoing.as_ref().map(|outgoing| outgoing.available_bitrate()),
             rtp_packet_loss_sent: self.outgoing.as_ref().map(|outgoing| outgoing.packet_loss()),
             rtp_packet_loss_received: self.incoming.as_ref().map(|incoming| incoming.packet_loss()),
             sctp_state: self.sctp.as_ref().map(|sctp| sctp.state()),

@@ -1,6 +1,11 @@
 //! Writing packets of consumers.
 
+use std::net::SocketAddr;
+
+use crate::bwe::Outgoing;
 use crate::engine::mangle::{Form, ForwardedPacket, Rewrite};
+use crate::engine::outbox::Outbox;
+use crate::engine::ports::SocketId;
 use crate::srtp::{SrtpError, SrtpSender};
 
 /// What became of a packet.
@@ -44,4 +49,24 @@ pub fn write_packet(
         tail,
         wide_sequence_number: rewrite.wide_sequence_number,
     })
+}
+
+/// Sends the datagram that was begun at `start` in the outbox; if `counter` counts it, maybe later.
+pub fn hand_over(
+    outbox: &mut Outbox,
+    start: usize,
+    (socket, remote): (SocketId, SocketAddr),
+    counter: Option<&mut Outgoing>,
+    now: u64,
+) {
+    if let Some(outgoing) = counter {
+        let datagram = outbox.written(start);
+        if outgoing.must_wait(now) {
+            outgoing.wait(datagram, now);
+            outbox.abandon(start);
+            return;
+        }
+        outgoing.left(datagram.len(), now);
+    }
+    outbox.commit(start, socket, remote);
 }

@@ -10,7 +10,8 @@ use channel_proto::srtp_parameters::{SrtpCryptoSuite, SrtpParameters};
 use channel_proto::transport_parameters::{ListenIp, Protocol, TransportTuple};
 use rand::RngCore;
 
-use super::outgoing::{Sent, write_packet};
+use super::outgoing::{Sent, hand_over, write_packet};
+use crate::bwe::Outgoing;
 use crate::engine::mangle::{ForwardedPacket, Rewrite};
 use crate::engine::outbox::Outbox;
 use crate::engine::ports::{Ports, SocketId};
@@ -308,6 +309,8 @@ impl Plain {
         packet: &ForwardedPacket,
         rewrite: &Rewrite,
         received: &[u8],
+        counter: Option<&mut Outgoing>,
+        now: u64,
         outbox: &mut Outbox,
     ) -> Option<Sent> {
         let destination = self.remote?;
@@ -317,8 +320,18 @@ impl Plain {
             outbox.abandon(start);
             return None;
         };
-        outbox.commit(start, self.local.socket, destination);
+        hand_over(outbox, start, (self.local.socket, destination), counter, now);
         Some(sent)
+    }
+
+    /// Where RTP goes, once the peer is known.
+    pub fn path(&self) -> Option<(SocketId, SocketAddr)> {
+        Some((self.local.socket, self.remote?))
+    }
+
+    /// What encrypts RTP, if anything does.
+    pub fn srtp_sender(&mut self) -> Option<&mut SrtpSender> {
+        self.srtp.as_mut().map(|srtp| &mut srtp.sender)
     }
 
     /// Sends an RTCP packet; returns its size on the wire.

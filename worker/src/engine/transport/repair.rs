@@ -145,6 +145,7 @@ impl Router {
             }
             context.outbox.flush_if_full(context.ports);
         }
+        self.plan_bandwidth(key, context);
     }
 }
 

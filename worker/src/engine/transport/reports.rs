@@ -13,8 +13,7 @@ use super::super::producer::Producer;
 use super::super::router::Router;
 use super::super::timers::Wake;
 use super::ReferenceTime;
-use crate::bwe::Outgoing;
-use crate::rtcp::{self, Block, DelaySinceReference, MAX_COMPOUND, ReportBlock, RtcpPacket, TransportFeedback};
+use crate::rtcp::{self, Block, DelaySinceReference, MAX_COMPOUND, ReportBlock, RtcpPacket};
 use crate::rtp::clock::SenderClock;
 use crate::rtp::send_stream::SendStream;
 
@@ -138,25 +137,11 @@ impl Router {
                     }
                 }
                 RtcpPacket::Nack { media_ssrc, items } => self.packets_requested(key, media_ssrc, items, context),
-                RtcpPacket::TransportFeedback { body, .. } => {
-                    if let Some(outgoing) = self.outgoing(key)
-                        && let Some(feedback) = TransportFeedback::parse(body)
-                    {
-                        outgoing.transport_feedback(&feedback);
-                    }
-                }
-                RtcpPacket::MaximumBitrate { bitrate } => {
-                    if let Some(outgoing) = self.outgoing(key) {
-                        outgoing.maximum_bitrate(bitrate);
-                    }
-                }
+                RtcpPacket::TransportFeedback { body, .. } => self.arrivals_reported(key, body, context),
+                RtcpPacket::MaximumBitrate { bitrate } => self.maximum_bitrate_told(key, bitrate, context),
                 RtcpPacket::Other { .. } => {}
             }
         }
-    }
-
-    fn outgoing(&mut self, key: TransportKey) -> Option<&mut Outgoing> {
-        self.transports.get_mut(key)?.outgoing.as_deref_mut()
     }
 
     fn sender_report(&mut self, key: TransportKey, ssrc: u32, clock: SenderClock, context: &mut Context<'_>) {

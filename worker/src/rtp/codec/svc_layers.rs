@@ -11,7 +11,7 @@ const HISTORY: u16 = 1000;
 const MAX_CHANGES: usize = 16;
 
 /// Layers: the highest spatial one, and the highest temporal one of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Layers {
     /// Spatial layer, from 0.
     pub spatial: u8,

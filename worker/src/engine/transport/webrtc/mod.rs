@@ -6,6 +6,7 @@ mod listener;
 mod receive;
 mod secure;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use channel_proto::command::{Connect, CreateWebRtcTransport, Field};
@@ -14,6 +15,7 @@ use channel_proto::reply::{Failure, TransportKindDump, TransportStats, WebRtcCon
 use channel_proto::transport_parameters::{DtlsRole, IceCandidate, IceParameters, IceRole, Protocol, TransportTuple};
 use rand::RngCore;
 
+use crate::bwe::Outgoing;
 use crate::dtls::Certificate;
 use crate::engine::Context;
 use crate::engine::keys::{RouterKey, ServerKey, TransportKey};
@@ -21,9 +23,10 @@ use crate::engine::mangle::{ForwardedPacket, Rewrite};
 use crate::engine::outbox::Outbox;
 use crate::engine::ports::{Ports, SocketId};
 use crate::engine::sockets::{Owner, Sockets};
-use crate::engine::transport::outgoing::{Sent, write_packet};
+use crate::engine::transport::outgoing::{Sent, hand_over, write_packet};
 use crate::engine::webrtc_server::WebRtcServer;
 use crate::ice::{Agent, Credentials, Tuple};
+use crate::srtp::SrtpSender;
 pub use listener::Listener;
 pub use receive::tuple;
 use secure::Secure;
@@ -205,6 +208,7 @@ impl WebRtc {
         packet: &ForwardedPacket,
         rewrite: &Rewrite,
         received: &[u8],
+        counter: Option<&mut Outgoing>,
         now: u64,
         outbox: &mut Outbox,
     ) -> Option<Sent> {
@@ -218,8 +222,20 @@ impl WebRtc {
             outbox.abandon(start);
             return None;
         };
-        outbox.commit(start, SocketId(destination.socket), destination.remote);
+        let path = (SocketId(destination.socket), destination.remote);
+        hand_over(outbox, start, path, counter, now);
         Some(sent)
+    }
+
+    /// Where packets go, while the peer can be reached.
+    pub fn path(&self) -> Option<(SocketId, SocketAddr)> {
+        let destination = self.destination()?;
+        Some((SocketId(destination.socket), destination.remote))
+    }
+
+    /// What encrypts, once keys are agreed on.
+    pub fn srtp_sender(&mut self) -> Option<&mut SrtpSender> {
+        self.secure.sender.as_mut()
     }
 
     /// Sends an RTCP packet; returns its size on the wire.

@@ -1,0 +1,196 @@
+//! Spreads bursts: a key frame that left at once would fill the queue of a narrow path, and lose what did not fit.
+
+use std::collections::VecDeque;
+
+/// What may leave at once, in microseconds of the estimate: a frame of most streams; and at least so many bytes.
+const BURST: u64 = 40_000;
+const LEAST_BURST: u64 = 2_500;
+/// What is beyond leaves at this multiple of the estimate.
+const FACTOR: f64 = 2.5;
+/// Between two times at which waiting packets leave, in microseconds.
+const STEP: u64 = 5_000;
+/// Bytes that wait at most; what comes then leaves at once.
+const MAX_WAITING: usize = 1 << 20;
+
+/// How bursts are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pacing {
+    /// Longest time that a packet waits, in microseconds; 0 for no pacing at all.
+    pub max_delay: u64,
+}
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Self { max_delay: 100_000 }
+    }
+}
+
+/// Packets that wait for their turn, and what has left lately.
+#[derive(Debug)]
+pub struct Pacer {
+    pacing: Pacing,
+    estimate: u32,
+    /// Bytes that left beyond what the path has taken since.
+    debt: f64,
+    updated_at: u64,
+    waiting: VecDeque<Waiting>,
+    bytes: VecDeque<u8>,
+    longest: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    length: usize,
+    number: u16,
+    since: u64,
+}
+
+impl Pacer {
+    /// Nothing waits.
+    pub fn new(pacing: Pacing, estimate: u32) -> Self {
+        Self {
+            pacing,
+            estimate,
+            debt: 0.0,
+            updated_at: 0,
+            waiting: VecDeque::new(),
+            bytes: VecDeque::new(),
+            longest: 0,
+        }
+    }
+
+    /// So many bits per second are thought possible from now on.
+    pub fn set_estimate(&mut self, estimate: u32) {
+        self.estimate = estimate;
+    }
+
+    fn update(&mut self, now: u64) {
+        let elapsed = now.saturating_sub(std::mem::replace(&mut self.updated_at, now));
+        let share = if self.waiting.is_empty() { 1.0 } else { FACTOR };
+        let taken = share * f64::from(self.estimate) * elapsed as f64 / 8e6;
+        self.debt = (self.debt - taken).max(0.0);
+    }
+
+    fn burst(&self) -> f64 {
+        (u64::from(self.estimate) * BURST / 8_000_000).max(LEAST_BURST) as f64
+    }
+
+    /// Whether the next packet has to wait.
+    pub fn must_wait(&mut self, now: u64) -> bool {
+        self.update(now);
+        self.pacing.max_delay > 0
+            && (!self.waiting.is_empty() || self.debt >= self.burst())
+            && self.bytes.len() < MAX_WAITING
+    }
+
+    /// A packet left without waiting.
+    pub fn left(&mut self, size: usize) {
+        self.debt += size as f64;
+    }
+
+    /// A packet waits.
+    pub fn push(&mut self, bytes: &[u8], number: u16, now: u64) {
+        self.bytes.extend(bytes);
+        self.waiting.push_back(Waiting {
+            length: bytes.len(),
+            number,
+            since: now,
+        });
+    }
+
+    /// Appends the next packet whose turn it is to `out`; returns its number.
+    pub fn pop(&mut self, now: u64, out: &mut Vec<u8>) -> Option<u16> {
+        self.update(now);
+        let next = *self.waiting.front()?;
+        let waited = now.saturating_sub(next.since);
+        if self.debt >= self.step() && waited < self.pacing.max_delay && !self.is_late(now) {
+            return None;
+        }
+        self.waiting.pop_front();
+        self.longest = self.longest.max(waited);
+        out.extend(self.bytes.drain(..next.length));
+        self.debt += next.length as f64;
+        Some(next.number)
+    }
+
+    /// Bytes that leave in one step.
+    fn step(&self) -> f64 {
+        FACTOR * f64::from(self.estimate) * STEP as f64 / 8e6
+    }
+
+    /// Whether what waits would not leave in time, at the rate that is meant.
+    fn is_late(&self, now: u64) -> bool {
+        let Some(last) = self.waiting.back() else { return false };
+        let left = (last.since + self.pacing.max_delay).saturating_sub(now).max(STEP);
+        let possible = FACTOR * f64::from(self.estimate) * left as f64 / 8e6;
+        self.bytes.len() as f64 + self.debt - self.step() > possible
+    }
+
+    /// When [`pop`](Self::pop) is to be called next.
+    pub fn next_at(&self) -> Option<u64> {
+        let next = self.waiting.front()?;
+        Some((self.updated_at + STEP).min(next.since + self.pacing.max_delay))
+    }
+
+    /// Longest time that a packet has waited, in microseconds.
+    pub fn longest(&self) -> u64 {
+        self.longest
+    }
+
+    /// Forgets what waits.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        self.bytes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends a burst; returns when each packet left.
+    fn burst(packets: usize, estimate: u32, max_delay: u64) -> Vec<u64> {
+        let mut pacer = Pacer::new(Pacing { max_delay }, estimate);
+        let (mut now, mut times) = (1_000_000, Vec::new());
+        for number in 0..packets {
+            if pacer.must_wait(now) {
+                pacer.push(&[7; 1000], number as u16, now);
+            } else {
+                pacer.left(1000);
+                times.push(now);
+            }
+        }
+        while let Some(at) = pacer.next_at() {
+            assert!(at > now);
+            now = at;
+            let mut out = Vec::new();
+            while pacer.pop(now, &mut out).is_some() {
+                times.push(now);
+            }
+        }
+        assert!(pacer.bytes.is_empty());
+        assert!(pacer.longest() <= max_delay);
+        times.iter().map(|at| at - 1_000_000).collect()
+    }
+
+    #[test]
+    fn a_frame_leaves_at_once_and_a_key_frame_is_spread() {
+        assert!(burst(10, 2_500_000, 100_000).iter().all(|at| *at == 0));
+        let times = burst(40, 1_000_000, 200_000);
+        assert_eq!(times.len(), 40);
+        assert_eq!(times.iter().filter(|at| **at == 0).count(), 5);
+        let last = times.last().copied().unwrap_or_default();
+        // 35,000 bytes at 2.5 Mbit/s.
+        assert!((90_000..130_000).contains(&last), "{last}");
+    }
+
+    #[test]
+    fn nothing_waits_longer_than_allowed() {
+        for (packets, estimate) in [(200, 300_000), (500, 30_000), (40, 10_000_000)] {
+            let times = burst(packets, estimate, 50_000);
+            assert_eq!(times.len(), packets);
+            assert!(times.iter().all(|at| *at <= 50_000));
+        }
+        assert!(burst(100, 30_000, 0).iter().all(|at| *at == 0));
+    }
+}
