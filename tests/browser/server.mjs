@@ -63,6 +63,7 @@ export async function start({ webRtcServer = false, relayPort } = {}) {
         enableUdp: !tcpOnly,
         enableTcp: true,
         preferUdp: true,
+        initialAvailableOutgoingBitrate: 10_000_000,
         enableSctp: data,
         // All that a page sends at once must fit; more is dropped.
         sctpSendBufferSize: 4 * 1024 * 1024,

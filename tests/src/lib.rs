@@ -2,6 +2,7 @@
 //! 3 to 6 and real sockets, and what it says is compared with recorded conversations. The [`simulator`] runs the engine
 //! without a process, in virtual time over a virtual network.
 
+pub mod bandwidth;
 pub mod browsers;
 pub mod compare;
 pub mod deviations;

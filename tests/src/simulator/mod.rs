@@ -1,9 +1,11 @@
 //! The engine in virtual time: no sockets, no clock, thousands of peers, and every failure comes back with its seed.
 
+pub mod bottleneck;
 pub mod data;
 pub mod media;
 pub mod network;
 pub mod peer;
+pub mod video;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,6 +25,7 @@ use data::DataPeer;
 use media::{RECEIVED_TYPE, Receiver, SENT_TYPE, STREAM, Sender};
 use network::{Arrival, Network, Protocol};
 use peer::Peer;
+use video::{Source, Viewer};
 
 /// An engine, a network and peers.
 #[derive(Debug)]
@@ -43,6 +46,10 @@ pub struct Simulation {
     pub handed: Vec<(String, Bytes)>,
     /// How senders and receivers of video are that are added from now on.
     pub options: VideoOptions,
+    /// Sources of video of known bitrates.
+    pub sources: Vec<Source>,
+    /// Viewers who report what arrives.
+    pub viewers: Vec<Viewer>,
     /// Notifications: when, target, event, data.
     pub told: Vec<(u64, String, String, Value)>,
     receiver_at: HashMap<SocketAddr, usize>,
@@ -89,6 +96,8 @@ impl Simulation {
             data_peers: Vec::new(),
             handed: Vec::new(),
             options: VideoOptions::default(),
+            sources: Vec::new(),
+            viewers: Vec::new(),
             told: Vec::new(),
             receiver_at: HashMap::new(),
             outbox: Outbox::new(),
@@ -378,7 +387,11 @@ impl Simulation {
         let receivers = self.receivers.iter().filter_map(Receiver::deadline);
         let data_peers = self.data_peers.iter().filter_map(DataPeer::deadline);
         let others = [self.engine.next_timeout(), self.network.next_arrival()];
+        let sources = self.sources.iter().map(Source::deadline);
+        let viewers = self.viewers.iter().filter_map(Viewer::deadline);
         let Some(next) = peers
+            .chain(sources)
+            .chain(viewers)
             .chain(senders)
             .chain(receivers)
             .chain(data_peers)
@@ -408,6 +421,8 @@ impl Simulation {
                 peer.handle_timeout(now);
             }
         }
+        self.sources.iter_mut().for_each(|source| source.handle_timeout(now));
+        self.viewers.iter_mut().for_each(|viewer| viewer.handle_timeout(now));
         for receiver in &mut self.receivers {
             if receiver.deadline().is_some_and(|at| at <= now) {
                 receiver.handle_timeout(now);
@@ -425,7 +440,10 @@ impl Simulation {
         let senders = self.senders.iter_mut().flat_map(Sender::take_output);
         let receivers = self.receivers.iter_mut().flat_map(Receiver::take_output);
         let data_peers = self.data_peers.iter_mut().flat_map(DataPeer::take_output);
-        for packet in senders.chain(receivers).chain(data_peers) {
+        let sources = self.sources.iter_mut().flat_map(Source::take_output);
+        let viewers = self.viewers.iter_mut().flat_map(Viewer::take_output);
+        let others = data_peers.chain(sources).chain(viewers);
+        for packet in senders.chain(receivers).chain(others) {
             self.network.send(packet);
         }
     }
@@ -447,6 +465,14 @@ impl Simulation {
         }
         if let Some(peer) = self.data_peers.iter_mut().find(|peer| peer.address == arrival.to) {
             peer.handle(&arrival, now);
+            return;
+        }
+        if let Some(source) = self.sources.iter_mut().find(|source| source.address == arrival.to) {
+            source.handle(&arrival);
+            return;
+        }
+        if let Some(viewer) = self.viewers.iter_mut().find(|viewer| viewer.address == arrival.to) {
+            viewer.handle(&arrival, now);
             return;
         }
         if let Some(index) = self.receiver_at.get(&arrival.to) {

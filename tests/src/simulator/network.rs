@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use worker::engine::outbox::Run;
 use worker::engine::ports::{BindError, Ports, SocketId};
 
+use super::bottleneck::Bottleneck;
 pub use crate::link::Link;
 use crate::link::Way;
 
@@ -67,6 +68,10 @@ pub struct Network {
     connections: HashMap<(SocketAddr, SocketAddr), SocketId>,
     next_socket: u32,
     next_port: u16,
+    /// Narrow links.
+    pub bottlenecks: Vec<Bottleneck>,
+    /// Who is behind which of them.
+    pub behind: HashMap<SocketAddr, usize>,
     way: BTreeMap<(u64, u64), Arrival>,
     ways: HashMap<(SocketAddr, SocketAddr), Way>,
     counter: u64,
@@ -88,6 +93,8 @@ impl Network {
             connections: HashMap::new(),
             next_socket: 0,
             next_port: 20_000,
+            bottlenecks: Vec::new(),
+            behind: HashMap::new(),
             way: BTreeMap::new(),
             ways: HashMap::new(),
             counter: 0,
@@ -135,6 +142,14 @@ impl Network {
     pub fn send(&mut self, packet: Arrival) {
         if let Some(tap) = &mut self.tap {
             tap.push(packet.clone());
+        }
+        let bottleneck = self.behind.get(&packet.to).copied();
+        if let Some(bottleneck) = bottleneck.and_then(|index| self.bottlenecks.get_mut(index)) {
+            if let Some(takes) = bottleneck.pass(packet.bytes.len(), self.now, &mut self.rng) {
+                self.counter += 1;
+                self.way.insert((self.now + takes, self.counter), packet);
+            }
+            return;
         }
         let from = self.links.get(&(packet.from, Direction::From));
         let to = self.links.get(&(packet.to, Direction::To));

@@ -9,6 +9,8 @@ pub struct Outcome {
     pub sent_at: u64,
     /// When it arrived, in microseconds of the receiver's clock, if it did.
     pub arrived_at: Option<i64>,
+    /// It arrived, but had been told to be lost.
+    pub late: bool,
     /// Its bytes.
     pub size: u32,
     /// The probe that it was part of.

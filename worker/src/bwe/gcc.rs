@@ -4,6 +4,7 @@
 use super::estimator::{Circumstances, Estimator, Outcome};
 use super::loss::LossLimit;
 use super::rate_control::{RATES, RateControl};
+use super::standing::StandingQueue;
 use super::throughput::Throughput;
 use super::trend::{Trend, Usage};
 
@@ -19,6 +20,7 @@ pub struct Gcc {
     control: RateControl,
     throughput: Throughput,
     loss: LossLimit,
+    standing: StandingQueue,
     estimate: f64,
     was_limited: bool,
     lowered_in_silence: u64,
@@ -33,6 +35,7 @@ impl Gcc {
             control: RateControl::new(Some(initial)),
             throughput: Throughput::default(),
             loss: LossLimit::new(),
+            standing: StandingQueue::default(),
             estimate: initial,
             was_limited: false,
             lowered_in_silence: 0,
@@ -85,6 +88,10 @@ impl Estimator for Gcc {
         }
         if outcomes.iter().all(|outcome| outcome.arrived_at.is_none()) {
             usage = self.trend.usage();
+        }
+        if self.standing.update(outcomes, now) {
+            tracing::debug!(target: "bwe", "a queue stands");
+            usage = Usage::Over;
         }
         self.delay_based(usage, circumstances, now);
         let delay_based = self.control.rate().map_or(RATES.0, f64::from);

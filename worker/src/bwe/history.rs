@@ -101,6 +101,7 @@ impl SentPackets {
                 Fate::Lost => arrived_at.is_some(),
             };
             if news {
+                let late = packet.fate == Fate::Lost;
                 packet.fate = if arrived_at.is_some() {
                     Fate::Arrived
                 } else {
@@ -109,6 +110,7 @@ impl SentPackets {
                 outcomes.push(Outcome {
                     sent_at: packet.at,
                     arrived_at,
+                    late,
                     size: packet.size.into(),
                     cluster: packet.cluster,
                 });

@@ -33,6 +33,8 @@ const GROWTH_WINDOW: u64 = 300_000;
 const RAMP_UP: (f64, f64) = (1.5, 1.2);
 /// After a reduction growth is slow for so long; the time doubles with each, in microseconds.
 const HOLD: (u64, u64) = (300_000, 60_000_000);
+/// Losses beyond those of the path that do not keep the limit from growing: one packet of a burst.
+const TOLERANCE: f64 = 0.01;
 /// Losses beyond this limit the rate at once, to that many bits per second for a loss of 1 more.
 const HEAVY_LOSS: f64 = 0.05;
 const HEAVY_BALANCE: f64 = 100_000.0;
@@ -126,6 +128,10 @@ impl LossLimit {
     /// Takes a report; `delay_based` is what delays allow, `acknowledged` what arrives. Returns what losses allow.
     pub fn update(&mut self, outcomes: &[Outcome], delay_based: f64, acknowledged: Option<f64>, now: u64) -> f64 {
         for outcome in outcomes {
+            if outcome.late {
+                self.partial.lost = self.partial.lost.saturating_sub(1);
+                continue;
+            }
             self.partial.packets += 1;
             self.partial.lost += u32::from(outcome.arrived_at.is_none());
             self.partial.bytes += u64::from(outcome.size);
@@ -234,7 +240,7 @@ impl LossLimit {
             self.reduced_at = Some(now);
         } else if best.limit > present.limit {
             // More is lost than the path loses by itself: this is no time to grow.
-            if mean_loss > best.inherent {
+            if mean_loss > best.inherent + TOLERANCE {
                 best.limit = present.limit;
             }
             best.limit = best.limit.min(self.growth_limit(present.limit, now));
@@ -289,6 +295,7 @@ mod tests {
             let outcomes: Vec<_> = (0..50_u64)
                 .map(|index| Outcome {
                     sent_at: round * 100_000 + index * 2000,
+                    late: false,
                     arrived_at: (!(index as usize + round as usize).is_multiple_of(every)).then_some(1),
                     size: 1200,
                     cluster: None,
@@ -323,6 +330,7 @@ mod tests {
             let outcome = Outcome {
                 sent_at: (round * 7919) % 100_000_000,
                 arrived_at: (!lost).then_some(0),
+                late: round % 5 == 0,
                 size: (round % 1500) as u32,
                 cluster: None,
             };

@@ -6,7 +6,7 @@
 //!
 //! [`outgoing`] is the way to a receiver: an [`estimator`] (Google congestion control in [`gcc`], or a [`follower`] of
 //! REMB), probes, and pacing. `gcc` is made of the trend of delays (`trend`), the rate that this allows
-//! (`rate_control`), what losses allow (`loss`), and what arrives (`throughput`).
+//! (`rate_control`), what losses allow (`loss`), and what arrives (`throughput`); `standing` sees what the trend does not.
 //!
 //! Nothing here knows of transports. Times are microseconds of a monotonic clock, rates bits per second.
 
@@ -24,6 +24,7 @@ mod probe_plan;
 mod prober;
 mod rate_control;
 pub mod remote;
+mod standing;
 mod throughput;
 mod trend;
 

@@ -182,6 +182,10 @@ impl Outgoing {
 
     /// Bytes of padding that are to be sent now, for a probe; 0 for none.
     pub fn padding(&mut self, now: u64) -> usize {
+        // What waits has numbers before those of padding; and it is part of the probe itself.
+        if self.pacer.is_waiting() {
+            return 0;
+        }
         self.prober.due(now)
     }
 
@@ -289,7 +293,8 @@ impl Outgoing {
     /// When [`handle_timeout`](Self::handle_timeout), [`pop`](Self::pop) and [`padding`](Self::padding) are to be
     /// called, if that is not planned yet.
     pub fn plan_wake(&mut self) -> Option<u64> {
-        let wishes = [self.pacer.next_at(), self.prober.next_at(), self.next_tick];
+        let probe = self.prober.next_at().filter(|_| !self.pacer.is_waiting());
+        let wishes = [self.pacer.next_at(), probe, self.next_tick];
         let at = wishes.into_iter().flatten().min()?;
         if self.planned.is_some_and(|planned| planned <= at) {
             return None;

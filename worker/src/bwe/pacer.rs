@@ -126,6 +126,11 @@ impl Pacer {
         self.bytes.len() as f64 + self.debt - self.step() > possible
     }
 
+    /// Whether a packet waits.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// When [`pop`](Self::pop) is to be called next.
     pub fn next_at(&self) -> Option<u64> {
         let next = self.waiting.front()?;

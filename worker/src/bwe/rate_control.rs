@@ -9,9 +9,14 @@ pub const RATES: (f64, f64) = (30_000.0, 1e9);
 const BACK_OFF: f64 = 0.85;
 /// Growth per second while the limit of the path is not known, and the least of it in bits per second.
 const GROWTH: (f64, f64) = (1.08, 1000.0);
+/// Below this share of the limit that is known, the limit is not near.
+const NEAR: f64 = 0.85;
 /// Near the limit: least growth per second, in bits per second and as a share of the rate. The latter lets wide paths
 /// recover as fast as narrow ones.
-const LEAST_ADDITION: (f64, f64) = (4000.0, 0.015);
+const LEAST_ADDITION: (f64, f64) = (4000.0, 0.01);
+/// And the most, in bits per second and as a share: a packet more per round trip is much for a narrow path. The former
+/// is the same for all, which is what makes flows on one path equal.
+const MOST_ADDITION: (f64, f64) = (25_000.0, 0.03);
 /// Frames and packets as senders make them: frames per second, bits of a packet.
 const FRAMES: f64 = 30.0;
 const PACKET_BITS: f64 = 9600.0;
@@ -134,12 +139,14 @@ impl RateControl {
             // The path has become wider.
             self.full_at = None;
         }
-        let raised = if self.full_at.is_some() {
+        let near = self.full_at.is_some_and(|full| rate > NEAR * full.mean * 1000.0);
+        let raised = if near {
             // About a packet per response time.
             let frame = rate / FRAMES;
             let packet = frame / (frame / PACKET_BITS).ceil().max(1.0);
             let response = round_trip as f64 / 1e6 + REPORT_DELAY;
-            rate + elapsed * (packet / response).max(LEAST_ADDITION.0).max(LEAST_ADDITION.1 * rate)
+            let addition = (packet / response).min(MOST_ADDITION.0).min(MOST_ADDITION.1 * rate);
+            rate + elapsed * addition.max(LEAST_ADDITION.0).max(LEAST_ADDITION.1 * rate)
         } else {
             rate + (rate * (GROWTH.0.powf(elapsed) - 1.0)).max(GROWTH.1 * elapsed)
         };
