@@ -57,7 +57,7 @@ fn links_that_change_are_followed() {
 
 #[test]
 fn two_flows_share_a_link_fairly() {
-    judge(&links::shared(), 3, |figures| {
+    judge(&links::shared(), 6, |figures| {
         figures.fairness > 0.95 && figures.used >= 0.85
     });
 }

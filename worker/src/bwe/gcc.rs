@@ -21,6 +21,8 @@ pub struct Gcc {
     throughput: Throughput,
     loss: LossLimit,
     standing: StandingQueue,
+    /// What the last probe measured: all that is known of what arrives in the first moments.
+    probed: Option<f64>,
     estimate: f64,
     was_limited: bool,
     lowered_in_silence: u64,
@@ -36,30 +38,33 @@ impl Gcc {
             throughput: Throughput::default(),
             loss: LossLimit::new(),
             standing: StandingQueue::default(),
+            probed: None,
             estimate: initial,
             was_limited: false,
             lowered_in_silence: 0,
         }
     }
 
-    /// What arrives: the lower of what is known and what came lately while the path is full.
+    /// What arrives; while the path is full what came in the last moments, however much that differs from before.
     fn arriving(&self, usage: Usage) -> Option<f64> {
         let known = self.throughput.rate()?;
         match (usage, self.throughput.lately()) {
-            (Usage::Over, Some(lately)) => Some(known.min(lately)),
+            (Usage::Over, Some(lately)) => Some(lately),
             _ => Some(known),
         }
     }
 
     fn delay_based(&mut self, usage: Usage, circumstances: &Circumstances, now: u64) {
-        let arriving = self.arriving(usage);
+        let probed = circumstances.probed.map(f64::from);
+        self.probed = probed.or(self.probed);
+        let arriving = self.arriving(usage).or(self.probed);
         let round_trip = circumstances.round_trip;
         if self.control.update(usage, arriving, round_trip, now) {
             let rate = self.control.rate();
             tracing::debug!(target: "bwe", ?rate, ?arriving, round_trip, "delays grow: lowered");
         }
         let rate = self.control.rate().map_or(0.0, f64::from);
-        if let Some(probed) = circumstances.probed.map(f64::from)
+        if let Some(probed) = probed
             && usage != Usage::Over
             && probed > rate
         {

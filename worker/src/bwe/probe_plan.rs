@@ -12,6 +12,8 @@ const WAIT: u64 = 1_000_000;
 /// Between two probes without other reason, in microseconds: while less is sent than allowed, and while all of it is
 /// sent, the path has not been full for as long, and it has turned out to be wider than it was then.
 const PERIOD: u64 = 5_000_000;
+/// Before the path has been full for the first time.
+const EARLY_PERIOD: u64 = 1_500_000;
 const GROWING: f64 = 1.5;
 /// The share of it that must have been measured for a further one: the path is not just a little wider.
 const GROWN: f64 = 0.9;
@@ -97,7 +99,11 @@ impl ProbePlan {
             self.started = true;
             return self.probe(&FIRST.map(|factor| factor * estimate), (SUCCESS, SHORT), wanted, now);
         }
-        let paused = now.saturating_sub(self.probed_at) >= self.period();
+        let period = match situation.full_at {
+            None => EARLY_PERIOD,
+            Some(_) => self.period(),
+        };
+        let paused = now.saturating_sub(self.probed_at) >= period;
         if let Some((before, at)) = self.dropped.filter(|(_, at)| now.saturating_sub(*at) < PERIOD)
             && paused
             && situation.limited_since.is_some_and(|since| since <= at)

@@ -16,7 +16,7 @@ const NEAR: f64 = 0.85;
 const LEAST_ADDITION: (f64, f64) = (4000.0, 0.01);
 /// And the most, in bits per second and as a share: a packet more per round trip is much for a narrow path. The former
 /// is the same for all, which is what makes flows on one path equal.
-const MOST_ADDITION: (f64, f64) = (25_000.0, 0.03);
+const MOST_ADDITION: (f64, f64) = (35_000.0, 0.03);
 /// Frames and packets as senders make them: frames per second, bits of a packet.
 const FRAMES: f64 = 30.0;
 const PACKET_BITS: f64 = 9600.0;
