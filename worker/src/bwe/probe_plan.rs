@@ -184,7 +184,7 @@ mod tests {
         for step in 1..400_u64 {
             let now = step * 100_000;
             let full = Situation {
-                full_at: (step < 200).then_some(now),
+                full_at: Some(now.min(19_900_000)),
                 known: step < 250,
                 limited_since: (step > 300).then_some(1),
                 ..situation(700_000, 10_000_000)
