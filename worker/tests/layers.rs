@@ -142,16 +142,6 @@ struct Conference {
 impl Conference {
     fn new(seed: u64) -> Self {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
-<<<<<<< HEAD
-=======
-        let config = Config {
-            pid: 1,
-            seed: [seed as u8; 32],
-            unix_offset: 0,
-            certificate: std::rc::Rc::new(worker::dtls::Certificate::generate().expect("a certificate")),
-            pacing: worker::bwe::pacer::Pacing::default(),
-        };
->>>>>>> f4b0e1d (Estimate what receivers can take, and choose layers by that)
         let streams = (0..3).map(|index| Stream::new(index, &mut rng)).collect();
         let mut conference = Self {
             room: Room::new(),

@@ -17,22 +17,7 @@ struct Call {
 impl Call {
     /// One producer and one consumer on plain transports.
     fn new(produce: Value, consume: Value) -> Self {
-<<<<<<< HEAD
         let mut room = Room::new();
-=======
-        let config = Config {
-            pid: 1,
-            seed: [3; 32],
-            unix_offset: 0,
-            certificate: std::rc::Rc::new(worker::dtls::Certificate::generate().expect("a certificate")),
-            pacing: worker::bwe::pacer::Pacing::default(),
-        };
-        let mut call = Self {
-            engine: Engine::new(config),
-            network: Network::default(),
-            outbox: Outbox::new(),
-        };
->>>>>>> f4b0e1d (Estimate what receivers can take, and choose layers by that)
         let input = json!({"routerId": "r", "transportId": "in", "producerId": "p"});
         let output = json!({"routerId": "r", "transportId": "out", "consumerId": "c", "producerId": "p"});
         let listen = |comedia: bool| json!({"listenIp": {"ip": "127.0.0.1"}, "comedia": comedia});
