@@ -118,6 +118,9 @@ pub struct Config {
     /// Peers of one room on one worker, from which on the next ones are on another one
     #[arg(long, default_value_t = 50)]
     pub room_peers_per_worker: usize,
+    /// Requests of a peer in a second, in the long run; ten times as many at once
+    #[arg(long, default_value_t = 500)]
+    pub max_requests_per_second: u32,
     /// Seconds within which a peer must join
     #[arg(long, default_value_t = 300)]
     pub join_within: u64,

@@ -14,6 +14,7 @@ mod listener;
 mod media;
 mod member;
 mod metrics;
+mod pace;
 mod page;
 mod refusal;
 mod requests;

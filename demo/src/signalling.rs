@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument as _;
 
 use crate::admission::Admitted;
+use crate::pace::Pace;
 use crate::room::{Peer, Room};
 use crate::rooms::Rooms;
 
@@ -57,6 +58,7 @@ impl Room {
         let mut running = FuturesUnordered::new();
         let join_until = Instant::now() + Duration::from_secs(self.config.join_within);
         let mut joined = false;
+        let mut pace = Pace::new(self.config.max_requests_per_second);
         loop {
             tokio::select! {
                 event = events.next() => match event {
@@ -64,6 +66,9 @@ impl Room {
                     Some(PeerEvent::Notification(_)) => {}
                     Some(PeerEvent::Request(_, responder)) if running.len() >= self.config.max_unanswered => {
                         responder.reject(429, "too many requests at a time");
+                    }
+                    Some(PeerEvent::Request(_, responder)) if !pace.allows() => {
+                        responder.reject(429, "too many requests in a short time");
                     }
                     // Begun in order; each may take its time.
                     Some(PeerEvent::Request(request, responder)) => {

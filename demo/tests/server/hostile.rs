@@ -100,7 +100,8 @@ async fn frames_that_are_no_messages_are_dropped_and_too_many_end_the_connection
 
 #[tokio::test]
 async fn whatever_is_asked_is_answered() {
-    let server = server(1).await;
+    let flags = ["--insecure-http", "--num-workers=1", "--max-requests-per-second=100000"];
+    let server = start(&flags).await;
     let mut witnesses = witnesses(&server).await;
     let mut one = open(&server, "one").await;
     let values = [
@@ -264,6 +265,38 @@ async fn too_many_requests_at_a_time_are_refused() {
     }
     assert_eq!(codes.keys().copied().collect::<Vec<_>>(), [200, 429], "{codes:?}");
     undisturbed(&mut witnesses, 1).await;
+    server.close();
+}
+
+#[tokio::test]
+async fn others_are_not_flooded_through_the_server() {
+    let server = start(&["--insecure-http", "--num-workers=1", "--max-requests-per-second=1"]).await;
+    let mut other = open(&server, "other").await;
+    other.join("Other").await;
+    let mut one = open(&server, "one").await;
+    one.join("One").await;
+    const COUNT: u64 = 5000;
+    for id in 1000..1000 + COUNT {
+        let data = json!({ "displayName": format!("One {id}") });
+        let request = json!({ "request": true, "id": id, "method": "changeDisplayName", "data": data });
+        one.socket
+            .feed(Message::text(request.to_string()))
+            .await
+            .expect("a connection");
+    }
+    one.socket.flush().await.expect("a connection");
+    let mut granted = 0;
+    for _ in 0..COUNT {
+        let answer = one.message().await.expect("an answer");
+        assert!(answer["ok"] == true || answer["errorCode"] == 429, "{answer}");
+        granted += u64::from(answer["ok"] == true);
+    }
+    // Ten at once, two of which were for joining, and one for each second that this takes.
+    assert!((8..COUNT / 10).contains(&granted), "{granted}");
+    for _ in 0..granted {
+        other.told("peerDisplayNameChanged").await;
+    }
+    assert!(!other.was_told("peerDisplayNameChanged").await);
     server.close();
 }
 
