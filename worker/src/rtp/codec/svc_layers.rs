@@ -73,7 +73,7 @@ pub struct SvcLayers {
     reachable: u8,
     /// Newest picture and how many bits its number has.
     newest: Option<(u16, u32)>,
-    /// Layers from a picture on, newest last; spilled only by changes in quick succession.
+    /// Layers that may go out from a picture on, newest last; spilled only by changes in quick succession.
     changes: SmallVec<[(u16, Layers); 2]>,
 }
 
@@ -140,7 +140,6 @@ impl SvcLayers {
         {
             return self.late(packet, picture_id, bits, layer);
         }
-        let before = self.current;
         let mut current = self.switch_spatial(packet, layer)?;
         if self.is_filtered(packet, layer, current) {
             return None;
@@ -151,13 +150,14 @@ impl SvcLayers {
         }
         current.temporal = current.temporal.max(layer.temporal);
         // Later frames of higher temporal layers need nothing from before this one but what has been sent.
-        if packet.switching_up || packet.is_key_frame {
+        let reaches_more = (packet.switching_up || packet.is_key_frame) && self.reachable < u8::MAX;
+        if reaches_more {
             self.reachable = u8::MAX;
         }
         if self.target.temporal < current.temporal && layer.temporal == self.target.temporal && packet.end {
             current.temporal = self.target.temporal;
         }
-        self.update(packet, before, current);
+        self.update(packet, current, reaches_more);
         Some(packet.end && layer.spatial == current.spatial)
     }
 
@@ -208,16 +208,23 @@ impl SvcLayers {
         Some(packet.end && layer.spatial == then.spatial)
     }
 
-    fn update(&mut self, packet: &LayerPacket, before: Option<Layers>, current: Layers) {
+    /// Remembers what may go out from this packet's picture on; `reaches_more`: not by what came before it.
+    fn update(&mut self, packet: &LayerPacket, current: Layers, reaches_more: bool) {
         self.current = Some(current);
         let Some((picture_id, bits)) = packet.picture else {
             return;
         };
         if self.newest.is_some_and(|(_, known)| known != bits) {
             self.changes.clear();
+            self.newest = None;
         }
-        self.newest = Some((picture_id, bits));
-        if before == Some(current) && !self.changes.is_empty() {
+        let before = self.newest.replace((picture_id, bits)).map(|(newest, _)| newest);
+        let admitted = Layers {
+            temporal: current.temporal.max(self.reachable.min(self.target.temporal)),
+            ..current
+        };
+        let last = self.changes.last().map(|(_, layers)| *layers);
+        if last == Some(admitted) {
             // Less than half a ring, so that distances keep their meaning.
             let window = HISTORY.min((1 << (bits - 1)) - 4);
             let old = |(since, _): &(u16, Layers)| distance(*since, picture_id, bits) > i32::from(window);
@@ -230,13 +237,20 @@ impl SvcLayers {
             }
             return;
         }
+        // Nothing of use was left out since the picture before this one, so what lies between them may still come.
+        let between = !reaches_more
+            && last.is_some_and(|last| last.spatial == admitted.spatial && last.temporal < admitted.temporal);
+        let since = match before {
+            Some(before) if between && before != picture_id => before.wrapping_add(1) & (u16::MAX >> (16 - bits)),
+            _ => picture_id,
+        };
         match self.changes.last_mut() {
-            Some((since, layers)) if *since == picture_id => *layers = current,
+            Some((at, layers)) if *at == since => *layers = admitted,
             _ => {
                 if self.changes.len() == MAX_CHANGES {
                     self.changes.remove(0);
                 }
-                self.changes.push((picture_id, current));
+                self.changes.push((since, admitted));
             }
         }
     }

@@ -118,6 +118,26 @@ fn temporal_layers_are_entered_at_switching_points_and_left_at_the_lower_layer()
 }
 
 #[test]
+fn a_late_picture_that_a_newer_one_needs_is_not_left_out() {
+    // Overtaken by the first of its temporal layer or of one above.
+    let mut filter = started(false, layers(0, 2));
+    assert_eq!(process(&mut filter, &frame(2, 0, 2)), Some(true));
+    assert_eq!(process(&mut filter, &frame(1, 0, 1)), Some(true));
+    // The same after the target was raised, but not of pictures from before the last one that was left out.
+    let mut filter = started(false, layers(0, 0));
+    assert_eq!(process(&mut filter, &frame(0, 0, 0)), Some(true));
+    filter.set_target(layers(0, 2));
+    assert_eq!(process(&mut filter, &frame(2, 0, 2)), Some(true));
+    assert_eq!(process(&mut filter, &frame(1, 0, 1)), Some(true));
+    let mut filter = started(false, layers(0, 0));
+    assert_eq!(process(&mut filter, &frame(1, 0, 1)), None);
+    filter.set_target(layers(0, 2));
+    assert_eq!(process(&mut filter, &frame(3, 0, 0)), Some(true));
+    assert_eq!(process(&mut filter, &frame(2, 0, 2)), None);
+    assert_eq!(process(&mut filter, &frame(4, 0, 2)), Some(true));
+}
+
+#[test]
 fn late_packets_are_judged_by_the_layers_of_their_time() {
     let mut filter = started(false, layers(2, 0));
     assert!(process(&mut filter, &frame(3, 2, 0)).is_some());
