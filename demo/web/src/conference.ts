@@ -1,8 +1,8 @@
 import type { types } from 'mediasoup-client';
-import { openCamera, openMicrophone, openScreen } from './devices';
 import { Emitter } from './emitter';
 import type { Source } from './encodings';
-import { explainDevice, reason } from './errors';
+import { reason } from './errors';
+import { OwnMedia } from './own-media';
 import type { ConsumerScore, DeviceInfo, Layers, PeerInfo, Pushes, Requests } from './protocol';
 import { Session } from './session';
 import { type Link, randomName, remember } from './settings';
@@ -64,8 +64,6 @@ export interface ConferenceEvents {
   left: Participant;
   /** Somebody has another name, or sends something else, or it comes in another way. */
   changed: Participant;
-  /** Something of the user's own was switched on or off. */
-  local: Source;
   /** Who speaks; null if nobody does, the user's own id if the user does. */
   speaker: string | null;
   /** Data channels are there, or gone. */
@@ -82,15 +80,12 @@ export interface Entrance {
   camera: MediaStreamTrack | undefined;
 }
 
-const OPEN = { microphone: openMicrophone, camera: openCamera, screen: openScreen };
-
 /** A room that the user is in, over as many connections as it takes. */
 export class Conference extends Emitter<ConferenceEvents> {
   readonly peerId = randomName(8);
   readonly link: Link;
   readonly participants = new Map<string, Participant>();
-  /** What the user sends or could send at once. A microphone stays open while it is muted. */
-  readonly tracks = new Map<Source, MediaStreamTrack>();
+  readonly own: OwnMedia;
   displayName: string;
   /** What the server estimates that can be received; bits per second. */
   availableBitrate: number | undefined;
@@ -98,24 +93,17 @@ export class Conference extends Emitter<ConferenceEvents> {
   speaker: string | null = null;
   /** Why it is over, once it is. */
   ending: Ending | undefined;
-  #muted = false;
   #status: Status = 'connecting';
   #signalling: Signalling;
   #session: Session | undefined;
   readonly #streams = new Map<string, RemoteStream>();
-  /** What is still to be done with each source; one thing after the other. */
-  readonly #turns = new Map<Source, Promise<void>>();
 
   constructor({ link, displayName, microphone, camera }: Entrance) {
     super();
     this.link = link;
     this.displayName = displayName;
-    if (microphone) {
-      this.#own('microphone', microphone);
-    }
-    if (camera) {
-      this.#own('camera', camera);
-    }
+    this.own = new OwnMedia({ microphone, camera });
+    this.own.on('error', (text) => this.emit('error', text));
     this.#signalling = this.#connect();
   }
 
@@ -129,38 +117,6 @@ export class Conference extends Emitter<ConferenceEvents> {
 
   get session(): Session | undefined {
     return this.#session;
-  }
-
-  /** Whether others get it. */
-  isOn(source: Source): boolean {
-    return this.tracks.has(source) && !(source === 'microphone' && this.#muted);
-  }
-
-  /** Switches a microphone, a camera or a shared screen on or off. */
-  async set(source: Source, on: boolean): Promise<void> {
-    await this.#inTurn(source, async () => {
-      if (on === this.isOn(source)) {
-        return;
-      }
-      if (source === 'microphone' && this.tracks.has(source)) {
-        this.#muted = !on;
-        await this.#session?.pauseProducer(source, !on);
-      } else if (on) {
-        await this.#open(source, '');
-      } else {
-        await this.#drop(source);
-      }
-    });
-  }
-
-  /** Uses another camera or microphone from now on. */
-  async choose(source: 'microphone' | 'camera', deviceId: string): Promise<void> {
-    remember({ [source]: deviceId });
-    await this.#inTurn(source, async () => {
-      if (this.tracks.has(source)) {
-        await this.#open(source, deviceId);
-      }
-    });
   }
 
   /** Takes another name. */
@@ -337,9 +293,7 @@ export class Conference extends Emitter<ConferenceEvents> {
       const peers = await session.join(this.displayName);
       peers.forEach((peer) => this.#meet(peer));
       this.#setStatus('connected');
-      for (const source of this.tracks.keys()) {
-        await this.#inTurn(source, () => this.#produce(source));
-      }
+      await this.own.sendOver(session);
       if (session.hasData) {
         await session.openData();
       }
@@ -381,72 +335,6 @@ export class Conference extends Emitter<ConferenceEvents> {
     this.#streams.set(consumer.id, stream);
     participant.streams.set(source, stream);
     this.emit('changed', participant);
-  }
-
-  /** Produces what the user has, over a new connection. */
-  async #produce(source: Source): Promise<void> {
-    const track = this.tracks.get(source);
-    if (track && this.#session && this.#inRoom) {
-      await this.#session.produce(source, track);
-      if (source === 'microphone' && this.#muted) {
-        await this.#session.pauseProducer(source, true);
-      }
-    }
-  }
-
-  /** Opens a device and sends what it gives, in place of what was sent before. */
-  async #open(source: Source, deviceId: string): Promise<void> {
-    let track: MediaStreamTrack;
-    try {
-      track = await OPEN[source](deviceId);
-    } catch (error) {
-      this.emit('error', explainDevice(source, error));
-      return;
-    }
-    const old = this.tracks.get(source);
-    this.#own(source, track);
-    const producer = this.#session?.producers.get(source);
-    if (producer) {
-      await producer.replaceTrack({ track });
-      old?.stop();
-    } else {
-      if (source === 'microphone') {
-        this.#muted = false;
-      }
-      await this.#produce(source);
-    }
-  }
-
-  /** Takes a track for the user's own, until it ends. */
-  #own(source: Source, track: MediaStreamTrack): void {
-    this.tracks.set(source, track);
-    track.addEventListener('ended', () => {
-      // Pulled out, or sharing was ended in the browser's own bar.
-      if (this.tracks.get(source) === track) {
-        if (source !== 'screen') {
-          this.emit('error', `The ${source} is gone.`);
-        }
-        void this.#inTurn(source, () => this.#drop(source));
-      }
-    });
-  }
-
-  async #drop(source: Source): Promise<void> {
-    this.tracks.get(source)?.stop();
-    this.tracks.delete(source);
-    await this.#session?.closeProducer(source);
-  }
-
-  async #inTurn(source: Source, what: () => Promise<void>): Promise<void> {
-    const before = this.#turns.get(source) ?? Promise.resolve();
-    const turn = before.then(what).catch((error: unknown) => {
-      if (this.#inRoom) {
-        this.emit('error', `The ${source} cannot be sent: ${reason(error)}`);
-      }
-    });
-    this.#turns.set(source, turn);
-    await turn;
-    this.emit('local', source);
   }
 
   /** Asks the server for something that the user wants; whether it was done. */
@@ -514,10 +402,7 @@ export class Conference extends Emitter<ConferenceEvents> {
     this.#setStatus('ended');
     this.#signalling.close();
     this.#forget();
-    for (const track of this.tracks.values()) {
-      track.stop();
-    }
-    this.tracks.clear();
+    this.own.stop();
   }
 
   #setSpeaker(peerId: string | null): void {

@@ -24,7 +24,7 @@ const REASONS: Record<string, string> = {
   repeated: 'they were sent before',
   noTarget: 'no stream can be sent',
   transport: 'the network could not take them',
-  bandwidth: 'of what the network takes',
+  bandwidth: 'the network takes more or less now',
 };
 
 function layers(wanted: Layers | undefined): string {

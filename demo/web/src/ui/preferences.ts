@@ -16,8 +16,8 @@ export class Preferences {
   constructor(conference: Conference) {
     this.#conference = conference;
     this.#name = h('input', { id: 'own-name', maxlength: '64', required: true, autocomplete: 'nickname' });
-    this.#microphone = h('select', { id: 'own-microphone', change: () => void conference.choose('microphone', this.#microphone.value) });
-    this.#camera = h('select', { id: 'own-camera', change: () => void conference.choose('camera', this.#camera.value) });
+    this.#microphone = h('select', { id: 'own-microphone', change: () => void conference.own.choose('microphone', this.#microphone.value) });
+    this.#camera = h('select', { id: 'own-camera', change: () => void conference.own.choose('camera', this.#camera.value) });
     const field = (label: string, control: HTMLElement) =>
       h('div', { class: 'field' }, h('label', { for: control.id }, label), control);
     const submit = (event: Event) => {
@@ -50,8 +50,8 @@ export class Preferences {
   async #list(): Promise<void> {
     try {
       const { microphones, cameras } = await listDevices();
-      fill(this.#microphone, microphones, this.#conference.tracks.get('microphone'));
-      fill(this.#camera, cameras, this.#conference.tracks.get('camera'));
+      fill(this.#microphone, microphones, this.#conference.own.tracks.get('microphone'));
+      fill(this.#camera, cameras, this.#conference.own.tracks.get('camera'));
     } catch (error) {
       complain(explainDevice('microphone', error));
     }

@@ -80,7 +80,7 @@ export class RoomView {
       }
       this.#update();
     });
-    conference.on('local', () => this.#update());
+    conference.own.on('changed', () => this.#update());
     conference.on('speaker', (peerId) => this.#stage.speaks(peerId));
     conference.on('data', (data) => {
       this.#openers.chat.hidden = !data;
@@ -163,7 +163,7 @@ export class RoomView {
   }
 
   async #switch(source: Source): Promise<void> {
-    await this.#conference.set(source, !this.#conference.isOn(source));
+    await this.#conference.own.set(source, !this.#conference.own.isOn(source));
   }
 
   #toggle(panel: PanelName | undefined): void {
@@ -211,7 +211,7 @@ export class RoomView {
     setText(this.#count, participants.size === 0 ? 'only you' : `${participants.size + 1} people`);
     this.#alone.hidden = participants.size > 0 || status !== 'connected';
     for (const [source, button] of this.#own) {
-      const on = this.#conference.isOn(source);
+      const on = this.#conference.own.isOn(source);
       const name: IconName = source === 'screen' ? 'screen' : on ? source : `${source}Off`;
       setAttribute(button, 'aria-pressed', String(on));
       setAttribute(button, 'title', `${NAMES[source]} (${KEYS[source].toUpperCase()})`);

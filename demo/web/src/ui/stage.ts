@@ -30,13 +30,13 @@ export class Stage {
 
   /** Shows what the user sends. */
   updateSelf(): void {
-    const { tracks, displayName } = this.#conference;
+    const { displayName, own } = this.#conference;
     const tile = this.#tile('self');
     tile.setName(displayName, 'you');
-    tile.setTrack(tracks.get('camera'));
+    tile.setTrack(own.tracks.get('camera'));
     tile.video.classList.add('mirrored');
-    tile.setMuted(!this.#conference.isOn('microphone'));
-    const screen = tracks.get('screen');
+    tile.setMuted(!own.isOn('microphone'));
+    const screen = own.tracks.get('screen');
     if (screen) {
       const shared = this.#tile('self-screen');
       shared.setName(displayName, 'your screen');
