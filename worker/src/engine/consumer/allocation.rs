@@ -16,8 +16,12 @@ const ROOM: f64 = 1.1;
 const HOLD: (u64, u64) = (10_000_000, 60_000_000);
 /// Climbing failed if it lasted no longer.
 const FAILED: u64 = 15_000_000;
+/// What it climbed to begins with a key frame, which fills the path for a moment: for so long (microseconds) it is kept
+/// while this share of it is possible.
+const FRESH: u64 = 3_000_000;
+const FRESH_SHARE: f64 = 0.7;
 /// With so much more possible than would be sent, it may climb at once.
-const PLENTY: f64 = 1.5;
+const PLENTY: f64 = 2.0;
 /// A stream younger than this is not climbed to from an older one, in microseconds: it may stop again.
 const YOUNG: u64 = 2_000_000;
 
@@ -84,6 +88,8 @@ pub struct Claim {
     pub target: Option<Layers>,
     /// Whether it had to go down lately.
     pub held: bool,
+    /// Whether it went up just now.
+    pub fresh: bool,
     /// The step that it gets.
     pub granted: Option<usize>,
 }
@@ -103,6 +109,7 @@ impl Claim {
         let keeps = self.target.is_some_and(|target| step.layers <= target);
         // To send at all comes before all else.
         let factor = match (keeps, self.held) {
+            (true, _) if self.fresh => FRESH_SHARE,
             (true, _) => 1.0,
             (false, _) if next == 0 => 1.0,
             (false, false) => ROOM,
@@ -159,6 +166,11 @@ impl Restraint {
         now < self.until
     }
 
+    /// Whether it went up just now.
+    pub fn is_fresh(&self, now: u64) -> bool {
+        self.climbed_at.is_some_and(|at| now.saturating_sub(at) < FRESH)
+    }
+
     /// It goes from one target to another.
     pub fn moved(&mut self, from: Option<Layers>, to: Option<Layers>, now: u64) {
         if to > from {
@@ -201,6 +213,7 @@ mod tests {
             priority,
             target,
             held: false,
+            fresh: false,
             granted: None,
         }
     }
@@ -266,8 +279,22 @@ mod tests {
         assert_eq!(grant(500_000, Some(layers(1, 1)), false), Some(layers(1, 1)));
         assert_eq!(grant(560_000, Some(layers(1, 1)), false), Some(layers(1, 2)));
         assert_eq!(grant(560_000, Some(layers(1, 1)), true), Some(layers(1, 1)));
-        assert_eq!(grant(2_400_000, Some(layers(1, 1)), true), Some(layers(2, 2)));
+        assert_eq!(grant(3_100_000, Some(layers(1, 1)), true), Some(layers(2, 2)));
         assert_eq!(grant(490_000, Some(layers(2, 2)), false), Some(layers(1, 1)));
+        // A key frame of what it climbed to has just filled the path.
+        let fresh = |available: u32| {
+            let claim = Claim {
+                fresh: true,
+                ..claim(1, Some(layers(2, 0)))
+            };
+            let mut claims = [((), claim)];
+            share(&mut claims, available);
+            claims[0].1.layers()
+        };
+        assert_eq!(
+            (fresh(450_000), fresh(400_000)),
+            (Some(layers(2, 0)), Some(layers(1, 2)))
+        );
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl Consumer {
             priority: self.priority,
             target,
             held: self.restraint.holds(now),
+            fresh: self.restraint.is_fresh(now),
             granted: None,
         })
     }

@@ -1,0 +1,120 @@
+//! Layers that viewers get over narrow links: the best that fit, audio aside, and steady ones. In virtual time, seeded.
+
+use serde_json::Value;
+use tests::simulator::Simulation;
+use tests::simulator::bottleneck::{Bottleneck, Capacity, Narrow};
+
+const SECOND: u64 = 1_000_000;
+/// Bitrates of the spatial layers.
+const RATES: [u64; 3] = [150_000, 500_000, 1_500_000];
+
+/// So many viewers of as many sources in three sizes, all behind one link.
+fn room(capacity: Capacity, sources: usize, seed: u64) -> Simulation {
+    let mut simulation = Simulation::new(seed);
+    let narrow = Narrow {
+        capacity,
+        ..Narrow::default()
+    };
+    let now = simulation.now();
+    simulation.network.bottlenecks.push(Bottleneck::new(narrow, now));
+    for source in 0..sources {
+        simulation.add_source(&RATES, seed + source as u64);
+    }
+    simulation.add_viewer(0, 3, 0, 0);
+    for source in 1..sources {
+        simulation.consume_counted(0, &format!("more{source}"), source, 3, 0);
+    }
+    simulation
+}
+
+/// When the layers of a consumer changed, and to which spatial one.
+fn changes(simulation: &Simulation, consumer: &str) -> Vec<(u64, Option<u64>)> {
+    let told = simulation.told.iter();
+    let changes = told.filter(|(_, target, event, _)| target == consumer && event == "layerschange");
+    changes
+        .map(|(at, _, _, data): &(u64, String, String, Value)| (*at, data["spatialLayer"].as_u64()))
+        .collect()
+}
+
+/// The spatial layer that a consumer has now.
+fn layer(simulation: &Simulation, consumer: &str) -> Option<u64> {
+    changes(simulation, consumer).last().and_then(|(_, layer)| *layer)
+}
+
+#[test]
+fn a_viewer_gets_the_best_layers_that_fit_and_keeps_them() {
+    // A quarter of the frames of the next size takes 0.4 of its bitrate, so there may be room for that.
+    let links = [
+        (300_000, 0..=1),
+        (900_000, 1..=2),
+        (3_000_000, 2..=2),
+        (20_000_000, 2..=2),
+    ];
+    for (capacity, expected) in links {
+        for seed in 1..=3 {
+            let what = format!("{capacity} bit/s, seed {seed}");
+            let mut simulation = room(Capacity::steady(capacity), 1, seed);
+            simulation.run(20 * SECOND);
+            let settled = simulation.now();
+            simulation.run(60 * SECOND);
+            assert!(
+                layer(&simulation, "u0").is_some_and(|layer| expected.contains(&layer)),
+                "{what}: {:?}",
+                changes(&simulation, "u0")
+            );
+            let mut since = changes(&simulation, "u0");
+            since.retain(|(at, _)| *at > settled);
+            // Between sizes; that fewer or more frames come is hardly seen.
+            since.dedup_by_key(|(_, layer)| *layer);
+            // Once in five seconds at most; mostly never.
+            assert!(since.len() <= 12, "{what}: {since:?}");
+            assert!(
+                since.windows(3).all(|three| three[2].0 - three[0].0 >= 5 * SECOND),
+                "{what}: {since:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn layers_follow_a_link_that_changes() {
+    for seed in 1..=3 {
+        let steps = Capacity(vec![(0, 600_000), (20 * SECOND, 3_000_000), (45 * SECOND, 600_000)]);
+        let mut simulation = room(steps, 1, seed);
+        simulation.run(20 * SECOND);
+        assert!(
+            layer(&simulation, "u0") <= Some(1),
+            "seed {seed}: {:?}",
+            changes(&simulation, "u0")
+        );
+        let reached = simulation.run_until(10 * SECOND, |simulation| layer(simulation, "u0") == Some(2));
+        assert!(reached, "seed {seed}: {:?}", changes(&simulation, "u0"));
+        let left = 45 * SECOND + SECOND - simulation.now();
+        simulation.run(left);
+        let fell = simulation.run_until(10 * SECOND, |simulation| layer(simulation, "u0") <= Some(1));
+        assert!(fell, "seed {seed}: {:?}", changes(&simulation, "u0"));
+        simulation.run(10 * SECOND);
+        // Something came all the time.
+        let got = &simulation.viewers[0].got;
+        let longest = got.windows(2).map(|two| two[1].0 - two[0].0).max();
+        assert!(longest < Some(SECOND), "seed {seed}: {longest:?}");
+    }
+}
+
+#[test]
+fn consumers_share_a_link_by_priority() {
+    for seed in 1..=3 {
+        let mut simulation = room(Capacity::steady(2_200_000), 3, seed);
+        let internal = serde_json::json!({ "routerId": "r", "transportId": "view0", "consumerId": "more1",
+            "producerId": "s1" });
+        simulation.request("consumer.setPriority", internal, serde_json::json!({ "priority": 200 }));
+        simulation.run(40 * SECOND);
+        let layers = ["u0", "more1", "more2"].map(|consumer| layer(&simulation, consumer));
+        assert!(
+            layers.iter().all(Option::is_some),
+            "seed {seed}: everybody is seen: {layers:?}"
+        );
+        assert_eq!(layers[1], Some(2), "seed {seed}: {layers:?}");
+        assert!(layers[0] < Some(2) && layers[2] < Some(2), "seed {seed}: {layers:?}");
+    }
+}
