@@ -5,7 +5,7 @@ SECONDS ?= 10
 OUTPUT ?= relay.webm
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help run relay page node test lint bench fuzz docs tools
+.PHONY: help run relay page node test lint bench bwe fuzz docs tools
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,9 @@ bench: ## CPU per forwarded packet beside a ceiling and plain sendto; cost of a 
 	$(RELEASE)/bench --worker $(RELEASE)/worker
 	$(RELEASE)/bench sessions --worker $(RELEASE)/worker
 	$(RELEASE)/bench data --worker $(RELEASE)/worker
+
+bwe: ## how well links are used in simulation: docs/bwe.md with a table and pictures
+	$(CARGO) run -p tests --example bwe
 
 # Of libFuzzer alone: what is unsafe in here is C, which has fuzzers of its own. Without link time optimization the
 # binaries are there in minutes.

@@ -3,6 +3,7 @@
 pub mod figures;
 pub mod links;
 pub mod oracle;
+pub mod plot;
 
 use crate::simulator::Simulation;
 use crate::simulator::bottleneck::{Bottleneck, Passed};
