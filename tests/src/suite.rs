@@ -1,17 +1,21 @@
 //! Replaying a recording and judging the result.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::env;
 use std::fmt::Write;
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::{Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use serde_json::Value;
 
 use crate::compare::{Difference, compare};
 use crate::deviations::Deviations;
 use crate::normalise::{Masks, normalise};
-use crate::recording::{Line, Recording, Stop, vectors};
+use crate::recording::{Line, Recording, Stop, text, vectors};
 use crate::replay::replay;
 
 /// What came of a replay.
@@ -29,6 +33,9 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// The environment variable that asks for whole differences.
 pub const FULL_DIFF: &str = "FULL_DIFF";
 
+/// Longest wait for a port.
+const PORT_WAIT: Duration = Duration::from_secs(90);
+
 /// Replays a recording.
 ///
 /// # Errors
@@ -37,11 +44,47 @@ pub fn run(name: &str) -> anyhow::Result<Outcome> {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let recording = Recording::load(name)?;
     let (masks, deviations) = (Masks::load()?, Deviations::load(&recording)?);
+    wait_for_ports(&recording);
     let replayed = replay(&recording, &masks, &deviations)?;
     Ok(Outcome {
         differences: judge(&recording, &masks, &deviations, &replayed),
         stop: recording.stop(),
     })
+}
+
+/// Waits until the ports are free that a recording asks for by number. They are among those that the system gives to any
+/// client, and such a socket keeps its port for a minute after its end. Should one never be free, the replay tells.
+fn wait_for_ports(recording: &Recording) {
+    let creations = recording.lines.iter().filter(|line| {
+        let method = text(&line.value, "method");
+        method.starts_with("router.create") || method == "worker.createWebRtcServer"
+    });
+    let mut ports = BTreeSet::new();
+    creations.for_each(|line| collect_ports(&line.value["data"], &mut ports));
+    let free = |port: &u16| {
+        let address = (Ipv4Addr::LOCALHOST, *port);
+        TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+    };
+    let begin = Instant::now();
+    while !ports.iter().all(free) && begin.elapsed() < PORT_WAIT {
+        sleep(Duration::from_millis(200));
+    }
+}
+
+/// Ports anywhere in a value, but for those of the system and 0.
+fn collect_ports(value: &Value, ports: &mut BTreeSet<u16>) {
+    match value {
+        Value::Object(fields) => {
+            let port = fields.get("port").and_then(Value::as_u64);
+            ports.extend(
+                port.and_then(|port| u16::try_from(port).ok())
+                    .filter(|port| *port >= 1024),
+            );
+            fields.values().for_each(|value| collect_ports(value, ports));
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect_ports(value, ports)),
+        _ => {}
+    }
 }
 
 /// How lines differ from those of the recording.
