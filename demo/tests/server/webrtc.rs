@@ -10,6 +10,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use crate::broadcasters::Api;
 use crate::client::{Client, LIMIT, open, server};
 
 /// Stream, whether binary, bytes.
@@ -23,6 +24,8 @@ enum Do {
     Say(Message),
     /// Send a packet every 20 ms from now on.
     Speak(u32),
+    /// Tell what it can take of media under an SSRC, in bits per second, from now on.
+    Limit(u32, u64),
 }
 
 /// One end of a transport.
@@ -86,7 +89,7 @@ async fn run(
 ) {
     let epoch = Instant::now();
     let now = || u64::try_from(epoch.elapsed().as_micros()).expect("a short test");
-    let (mut waiting, mut speaks) = (Vec::<Message>::new(), None);
+    let (mut waiting, mut speaks, mut limits) = (Vec::<Message>::new(), None, None);
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     let mut buffer = vec![0; 2000];
     loop {
@@ -121,10 +124,17 @@ async fn run(
                     peer.declare_sending(ssrc);
                     speaks = Some(ssrc);
                 }
+                Some(Do::Limit(ssrc, bitrate)) => {
+                    peer.declare_receiving(ssrc);
+                    limits = Some((ssrc, bitrate));
+                }
             },
             _ = ticks.tick() => {
                 if let Some(ssrc) = speaks.filter(|_| peer.connected) {
                     peer.send(ssrc, &[7; 50], now());
+                }
+                if let Some((ssrc, bitrate)) = limits.filter(|_| peer.connected) {
+                    peer.limit(ssrc, bitrate, now());
                 }
             }
             () = sleep(Duration::from_micros(until)) => peer.handle_timeout(now()),
@@ -261,6 +271,66 @@ async fn scores_are_told_when_media_arrive() {
         (&json!("completed"), &json!("connected")),
         "{stats}"
     );
+    server.close();
+}
+
+/// A key frame of VP8, one packet long.
+fn key_frame(ssrc: u32, sequence: u16) -> Vec<u8> {
+    let mut packet = vec![0x80, 0x80 | 96];
+    packet.extend(sequence.to_be_bytes());
+    packet.extend((u32::from(sequence) * 3000).to_be_bytes());
+    packet.extend(ssrc.to_be_bytes());
+    // The descriptor: a frame begins. Then a frame that is shown and needs no other one (RFC 7741 4.2, 4.3).
+    packet.extend([0x10, 0x10, 0, 0, 0x9d, 0x01, 0x2a]);
+    packet.extend([7; 400]);
+    packet
+}
+
+#[tokio::test]
+async fn layers_and_bandwidth_are_told() {
+    let server = server(1).await;
+    let mut page = open(&server, "page").await;
+    let receiving = Endpoint::connect(&mut page, true, false).await;
+    page.join("Page").await;
+    let api = Api(&server);
+    api.create("source", Value::Null).await;
+    let (transport, told) = api.plain("source").await;
+    let codec = json!({ "mimeType": "video/VP8", "payloadType": 96, "clockRate": 90_000 });
+    let layer = |ssrc: u32| json!({ "ssrc": ssrc, "scalabilityMode": "L1T1" });
+    let parameters = json!({ "codecs": [codec], "encodings": [layer(10), layer(20)] });
+    let wanted = json!({ "kind": "video", "rtpParameters": parameters });
+    api.post(&format!("{transport}/producers"), wanted).await;
+    let consumer = page.take().await;
+    let ssrc = consumer["rtpParameters"]["encodings"][0]["ssrc"].as_u64();
+    let ssrc = u32::try_from(ssrc.expect("an SSRC")).expect("an SSRC");
+    receiving.tell(Do::Limit(ssrc, 300_000));
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let address = format!("127.0.0.1:{}", told["port"]);
+    let send = async {
+        for sequence in 0.. {
+            let _ = socket.send_to(&key_frame(10, sequence), &address).await;
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let hear = async {
+        let layers = page.told("consumerLayersChanged").await["data"].take();
+        assert_eq!(
+            (&layers["consumerId"], &layers["spatialLayer"], &layers["temporalLayer"]),
+            (&consumer["id"], &json!(0), &json!(0)),
+            "{layers}"
+        );
+        page.told("downlinkBwe").await["data"].take()
+    };
+    let bandwidth = tokio::select! {
+        () = send => unreachable!("it sends for ever"),
+        bandwidth = hear => bandwidth,
+    };
+    let available = bandwidth["availableBitrate"].as_u64();
+    assert!(
+        available > Some(0) && bandwidth["desiredBitrate"].is_u64(),
+        "{bandwidth}"
+    );
+    assert!(bandwidth["effectiveDesiredBitrate"].is_u64(), "{bandwidth}");
     server.close();
 }
 

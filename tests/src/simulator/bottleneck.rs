@@ -258,12 +258,15 @@ mod tests {
         };
         let (share, _) = send(lossy, 500_000);
         assert!((0.85..0.95).contains(&share), "{share}");
-        // A download takes what nobody else uses, and about half of the rest.
+        // A download takes what nobody else uses, and fills the queue with it.
         let shared = Narrow {
             rival_from: Some(0),
             ..Narrow::default()
         };
-        let (share, _) = send(shared, 1_000_000);
-        assert!((0.3..0.95).contains(&share), "{share}");
+        let (share, longest) = send(shared, 500_000);
+        assert!(
+            (0.9..1.0).contains(&share) && (190_000..=200_000).contains(&longest),
+            "{share}, {longest}"
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use str0m::bwe::Bitrate;
 use str0m::channel::{ChannelConfig, ChannelId};
 use str0m::crypto::Fingerprint;
 use str0m::ice::IceCreds;
@@ -175,6 +176,14 @@ impl Peer {
     pub fn declare_receiving(&mut self, ssrc: u32) {
         let mut api = self.rtc.direct_api();
         api.expect_stream_rx(Ssrc::from(ssrc), None, Mid::from(MID), None);
+    }
+
+    /// Tells the sender of media that are expected under this SSRC what it can take, in bits per second (REMB).
+    pub fn limit(&mut self, ssrc: u32, bitrate: u64, now: u64) {
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_rx(&Ssrc::from(ssrc)).expect("an expected stream");
+        stream.request_remb(Bitrate::bps(bitrate));
+        self.handle_timeout(now);
     }
 
     /// Sends the next packet.
