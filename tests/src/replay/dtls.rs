@@ -16,7 +16,7 @@ use crate::srtp::Encryptor;
 /// Recorded milliseconds before the next action in which a handshake was over.
 const HANDSHAKE: u64 = 200;
 /// How long a handshake may take here.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(60);
 
 impl Replay<'_> {
     /// Starts a peer: at once if its handshake was over when the next request went out, else behind the answer to that.

@@ -54,7 +54,7 @@ impl Replay<'_> {
             next_fence: FIRST_FENCE,
             silent: false,
         });
-        self.session.wait(Duration::from_secs(10), |state| {
+        self.session.wait(Duration::from_secs(60), |state| {
             let process = &state.processes[index];
             process.running || process.has_exited()
         });
@@ -84,7 +84,7 @@ impl Replay<'_> {
     fn await_end(&self, index: usize, exits: bool) {
         if exits {
             self.session
-                .wait(Duration::from_secs(5), |state| state.processes[index].has_exited());
+                .wait(Duration::from_secs(60), |state| state.processes[index].has_exited());
         } else {
             sleep(Duration::from_millis(60));
         }
