@@ -105,11 +105,17 @@ async function look(page) {
     };
     const tiles = [...document.querySelectorAll('.tile')];
     const before = tiles.map((tile) => hash(tile.querySelector('video')));
-    await new Promise((done) => setTimeout(done, 1500));
-    return tiles.map((tile, index) => {
-      const { sum, bright } = hash(tile.querySelector('video'));
-      return { name: tile.getAttribute('aria-label'), bright, moves: sum !== before[index].sum };
-    });
+    const seen = tiles.map((tile) => ({ name: tile.getAttribute('aria-label'), bright: 0, moves: false }));
+    // The camera of Firefox shows one colour for a while, and the machine may be busy with other things.
+    for (const begin = Date.now(); seen.some(({ moves }) => !moves) && Date.now() < begin + 20_000; ) {
+      await new Promise((done) => setTimeout(done, 500));
+      for (const [index, tile] of tiles.entries()) {
+        const { sum, bright } = hash(tile.querySelector('video'));
+        seen[index].bright = bright;
+        seen[index].moves ||= sum !== before[index].sum;
+      }
+    }
+    return seen;
   });
 }
 
