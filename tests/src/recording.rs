@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use crate::replay::rhythm::speech;
+
 /// Steps that are output of the worker; all others are actions or remarks.
 const OUTPUTS: [&str; 11] = [
     "response",
@@ -58,7 +60,7 @@ pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 /// Why a recording cannot be replayed to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unreplayable {
-    /// Packets were sent in a rhythm that the file describes in words only.
+    /// Packets were sent in a rhythm that the file describes in words that this harness does not know.
     Rhythm,
     /// A step that this harness does not know.
     UnknownStep,
@@ -148,7 +150,8 @@ impl Recording {
         ];
         self.lines.iter().find_map(|line| {
             let reason = match line.step() {
-                "repeat" => Unreplayable::Rhythm,
+                "repeat" if speech(&line.value).is_none() => Unreplayable::Rhythm,
+                "repeat" => return None,
                 step if is_output(step) || KNOWN.contains(&step) => return None,
                 _ => Unreplayable::UnknownStep,
             };

@@ -59,7 +59,7 @@ recordings! {
     r40_direct_rtp "40-direct-rtp";
     r41_direct_data "41-direct-data";
     r42_audio_level_observer "42-audio-level-observer";
-    r43_active_speaker_observer "43-active-speaker-observer" stops at 20: Rhythm;
+    r43_active_speaker_observer "43-active-speaker-observer";
     r44_flow_pipe "44-flow-pipe";
     r45_flow_pipe_rtx_srtp "45-flow-pipe-rtx-srtp";
     r46_sctp_data "46-sctp-data";

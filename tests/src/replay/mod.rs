@@ -24,6 +24,7 @@ use crate::worker_process::{WorkerProcess, binary};
 
 mod dtls;
 mod processes;
+pub(crate) mod rhythm;
 mod sockets;
 
 /// Ids of the requests that close a window.
@@ -188,6 +189,7 @@ impl<'a> Replay<'a> {
                 return Ok(());
             }
             "wait-for" => {}
+            "repeat" => self.repeat(value)?,
             other => bail!("unknown action {other}"),
         }
         if value["batch"] == json!(true) {
