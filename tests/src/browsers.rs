@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::Value;
 
+use crate::npm;
 use crate::worker_process::binary;
 
 /// Waits until no other test of this program drives browsers: they want the whole machine.
@@ -35,7 +36,7 @@ pub fn drive(script: &str, name: &str, scenario: &Value) -> Value {
     command
         .args([script, &scenario.to_string()])
         .env("MEDIASOUP_WORKER_BIN", binary());
-    let output = run(command.current_dir(folder("tests/browser")), name);
+    let output = npm::run(command.current_dir(npm::folder("tests/browser")), name);
     serde_json::from_str(output.trim()).expect("JSON")
 }
 
@@ -45,12 +46,12 @@ pub fn drive(script: &str, name: &str, scenario: &Value) -> Value {
 /// It cannot be built.
 pub fn demo_page() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        let page = folder("demo/web");
-        npm(&page);
+    let make = || {
+        let page = npm::folder("demo/web");
+        build(&page);
         page.join("dist")
     };
-    BUILT.get_or_init(build).clone()
+    BUILT.get_or_init(make).clone()
 }
 
 /// Installs what drives the browsers, and builds the page that the other tests use, once.
@@ -63,43 +64,15 @@ fn prepare() {
                 "{browser} is missing: make tools installs it"
             );
         }
-        npm(&folder("tests/browser"));
+        build(&npm::folder("tests/browser"));
     });
 }
 
-/// Installs the packages of a folder unless those that its lock file names are there, and builds it.
-fn npm(folder: &Path) {
-    let time = |file: &str| folder.join(file).metadata().and_then(|file| file.modified()).ok();
-    // Written by npm, which leaves it as it is when nothing changes.
-    if time("node_modules/.package-lock.json") < time("package-lock.json") {
-        // Scripts of packages are not run; bundlers work without.
-        run(
-            Command::new("npm").args(["ci", "--ignore-scripts"]).current_dir(folder),
-            "npm ci",
-        );
-    }
-    run(
+/// Installs the packages of a folder and builds it.
+fn build(folder: &Path) {
+    npm::install(folder);
+    npm::run(
         Command::new("npm").args(["run", "build"]).current_dir(folder),
         "npm run build",
     );
-}
-
-/// A folder of this project.
-fn folder(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
-}
-
-#[track_caller]
-fn run(command: &mut Command, what: &str) -> String {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{what} cannot be started (make tools says what is missing): {error}"));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(
-        output.status.success(),
-        "{what} failed: {}\n{stdout}\n{stderr}",
-        output.status
-    );
-    stdout
 }

@@ -11,6 +11,7 @@ pub mod frame;
 pub mod link;
 pub mod memory;
 pub mod normalise;
+pub mod npm;
 pub mod packets;
 pub mod peers;
 pub mod recording;
