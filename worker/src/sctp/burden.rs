@@ -2,11 +2,16 @@
 //!
 //! The stack bounds the bytes of messages that are not complete, but each chunk of them costs about a hundred bytes
 //! beside its payload, and a FORWARD TSN that waits for the reset of a stream (RFC 6525 5.2.2) is not bounded at all. So
-//! chunks with little payload are counted as long as they may be held; a peer with too many of them is cut off.
+//! chunks with little payload are counted as long as they may be held; a peer with too many of them is cut off. So is one
+//! that sends a message far longer than agreed: it could never be complete, and nothing else would fit beside it.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use super::chunks::{Chunk, DATA, FORWARD_TSN, I_DATA, I_FORWARD_TSN, SACK, chunks};
 
+/// Bytes of a DATA chunk before its payload, and its flags (RFC 9260 3.3.1).
+const DATA_HEADER: usize = 16;
+const BEGINS: u8 = 2;
+const ENDS: u8 = 1;
 /// A chunk with less payload than this, in bytes, costs more to hold than it carries.
 const SMALL: usize = 128;
 /// What a small chunk counts.
@@ -26,15 +31,30 @@ pub struct Burden {
     weight: u32,
     /// The widest window that was offered: what is missing of it is held.
     widest: u32,
+    /// Longest message in bytes.
+    longest: usize,
+    /// Of the message whose pieces come: the number of the next one, and the bytes of those that came in a row.
+    row: Option<(u32, usize)>,
 }
 
 impl Burden {
+    /// Nothing is held. A message may have `longest` bytes.
+    pub fn new(longest: usize) -> Self {
+        Self {
+            longest,
+            ..Self::default()
+        }
+    }
+
     /// A packet of the peer comes. True: that is too much.
     pub fn receive(&mut self, packet: &[u8]) -> bool {
         for chunk in chunks(packet) {
+            if chunk.kind == DATA && self.too_long(&chunk) {
+                return true;
+            }
             let length = chunk.bytes.len();
             let count = match chunk.kind {
-                DATA if length < 16 + SMALL => 1,
+                DATA if length < DATA_HEADER + SMALL => 1,
                 I_DATA if length < 20 + SMALL => 1,
                 FORWARD_TSN | I_FORWARD_TSN => length.div_ceil(FORWARD_BYTES),
                 _ => 0,
@@ -42,6 +62,23 @@ impl Burden {
             self.weight = self.weight.saturating_add(count as u32 * COST);
         }
         self.weight > MAX_HELD * COST
+    }
+
+    /// Whether a piece belongs to a message that is too long. Pieces with successive numbers belong to one message, up to
+    /// one that begins or ends another, so what is told of a row is certain; a row with gaps is bounded by the window.
+    fn too_long(&mut self, chunk: &Chunk<'_>) -> bool {
+        let (Some(flags), Some(number)) = (chunk.bytes.get(1), chunk.bytes.get(4..8).and_then(<[u8]>::first_chunk))
+        else {
+            return false;
+        };
+        let number = u32::from_be_bytes(*number);
+        let length = chunk.bytes.len().saturating_sub(DATA_HEADER);
+        let bytes = match self.row {
+            Some((next, before)) if next == number && flags & BEGINS == 0 => before + length,
+            _ => length,
+        };
+        self.row = (flags & ENDS == 0).then_some((number.wrapping_add(1), bytes));
+        bytes > self.longest
     }
 
     /// A message is complete, and no longer held.

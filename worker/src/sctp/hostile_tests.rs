@@ -274,13 +274,27 @@ fn complete_tiny_messages_go_on_for_ever() {
 }
 
 #[test]
-fn a_message_without_end_in_large_pieces_stays_within_the_window() {
+fn a_message_without_end_in_large_pieces_is_cut_off() {
+    let (mut ours, tag, tsn) = victim();
+    let cut_off = (0..10_000_u32).find(|index| {
+        let piece = data(tsn.wrapping_add(*index), 0, 0, 0, &[1; 1100]);
+        ours.receive(u64::from(*index), &packet(tag, &[piece]));
+        ours.state() == State::Closed
+    });
+    let bytes = cut_off.unwrap() as usize * 1100;
+    assert!((WINDOW.0 / 2 - 1100..=WINDOW.0 / 2).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn messages_without_end_in_large_pieces_stay_within_the_window() {
     let (mut ours, tag, tsn) = victim();
     let mut taken = 0;
     for index in 0..10_000_u32 {
+        let begins = if index % 1000 == 0 { 2 } else { 0 };
+        let stream = (index / 1000) as u16;
         ours.receive(
             u64::from(index),
-            &packet(tag, &[data(tsn.wrapping_add(index), 0, 0, 0, &[1; 1100])]),
+            &packet(tag, &[data(tsn.wrapping_add(index), stream, 0, begins, &[1; 1100])]),
         );
         for sent in packets(&mut ours) {
             if let Some(sack) = chunks(&sent).find(|chunk| chunk.kind == SACK) {

@@ -166,16 +166,25 @@ impl fmt::Debug for Association {
     }
 }
 
+/// The receive window in bytes.
+fn window(settings: &Settings) -> usize {
+    settings.max_message_size.saturating_mul(2).clamp(WINDOW.0, WINDOW.1)
+}
+
+/// A message longer than agreed is dropped when it is complete; one that takes half the window is not waited for.
+fn burden(settings: &Settings) -> Burden {
+    Burden::new(settings.max_message_size.max(window(settings) / 2))
+}
+
 /// The stack's part of an association.
 fn stack(settings: &Settings) -> Box<dyn DcSctpSocket> {
-    let window = settings.max_message_size.saturating_mul(2).clamp(WINDOW.0, WINDOW.1);
     let mut options = Options {
         local_port: PORT,
         remote_port: PORT,
         announced_maximum_incoming_streams: STREAMS,
         announced_maximum_outgoing_streams: STREAMS,
         max_message_size: settings.max_message_size,
-        max_receiver_window_buffer_size: window,
+        max_receiver_window_buffer_size: window(settings),
         delayed_ack_max_timeout: ACK_DELAY,
         // Both are enforced here, and count what is in flight too.
         max_send_buffer_size: settings.send_buffer_size.saturating_mul(2),
@@ -204,7 +213,7 @@ impl Association {
             tag_of_cookie: None,
             sending: Sending::default(),
             restarted: false,
-            burden: Burden::default(),
+            burden: burden(&settings),
             outputs: VecDeque::new(),
         }
     }
@@ -266,7 +275,7 @@ impl Association {
     fn begin_anew(&mut self, now: u64, packet: &[u8]) {
         self.restarted = false;
         self.sending.forget();
-        self.burden = Burden::default();
+        self.burden = burden(&self.settings);
         self.socket = Some(stack(&self.settings));
         self.with_socket(now, |socket| socket.handle_input(packet));
         if self.outgoing_streams().is_none() {
