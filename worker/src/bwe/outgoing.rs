@@ -266,11 +266,6 @@ impl Outgoing {
     pub fn handle_timeout(&mut self, now: u64) -> Change {
         // An earlier one was planned since this one: it has come and gone.
         self.planned = self.planned.filter(|planned| *planned > now);
-        // Rates change without anybody telling.
-        let due = Change {
-            announce: false,
-            allocate: now.saturating_sub(self.allocated_at) >= ANNOUNCEMENT,
-        };
         if self.next_tick.is_none_or(|at| now < at) {
             return Change::default();
         }
@@ -278,6 +273,12 @@ impl Outgoing {
         self.next_tick = (!idle).then_some(now + TICK);
         self.limited.update(0, self.available_bitrate(), now);
         self.plan_probes(now);
+        let due = Change {
+            // What it begins with is told too.
+            announce: self.announced.is_none() && self.take_change(now).announce,
+            // Rates change without anybody telling.
+            allocate: now.saturating_sub(self.allocated_at) >= ANNOUNCEMENT,
+        };
         let Some(reported_at) = self.reported_at.filter(|_| self.counts()) else {
             return due;
         };
@@ -456,6 +457,15 @@ mod tests {
         assert!(outgoing.take_change(1_300_000).announce);
         outgoing.maximum_bitrate(700_000);
         assert!(outgoing.take_change(1_400_000).announce);
+    }
+
+    #[test]
+    fn where_it_starts_is_announced_once_before_the_receiver_tells_anything() {
+        let mut outgoing = outgoing(Feedback::TransportCc);
+        outgoing.left(1000, 0);
+        let announced = (1..20).filter(|tick| outgoing.handle_timeout(tick * TICK).announce);
+        assert_eq!(announced.collect::<Vec<_>>(), [1]);
+        assert_eq!(outgoing.info().available_bitrate, INITIAL_BITRATE);
     }
 
     #[test]
