@@ -4,6 +4,7 @@
 //!
 //! - `"skip": [from, to]`: output of the windows opened by these lines is not compared;
 //! - `"omit": [from, to]`: these lines are neither executed nor compared;
+//! - `"none": [from, to]`: output among these lines is not expected;
 //! - `"line": n` and one or more of
 //!   - `"replace": [..]`: that output is replaced by these lines, or by none;
 //!   - `"set": {"/pointer": value, ..}`: other values are expected in it;
@@ -95,8 +96,13 @@ impl Deviations {
             self.skipped.push(parse_range(range)?);
         } else if let Some(range) = entry.get("omit") {
             self.omitted.push(parse_range(range)?);
+        } else if let Some(range) = entry.get("none") {
+            let (from, to) = parse_range(range)?;
+            let outputs = recording.lines.iter().filter(|line| is_output(line.step()));
+            let among = outputs.filter(|line| (from..=to).contains(&line.number));
+            self.replaced.extend(among.map(|line| (line.number, Vec::new())));
         } else {
-            let number = entry["line"].as_u64().context("neither skip, omit nor line")?;
+            let number = entry["line"].as_u64().context("neither skip, omit, none nor line")?;
             let number = usize::try_from(number)?;
             let line = number
                 .checked_sub(1)

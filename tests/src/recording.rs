@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use crate::replay::rhythm::speech;
-
 /// Steps that are output of the worker; all others are actions or remarks.
 const OUTPUTS: [&str; 11] = [
     "response",
@@ -57,24 +55,6 @@ pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Why a recording cannot be replayed to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreplayable {
-    /// Packets were sent in a rhythm that the file describes in words that this harness does not know.
-    Rhythm,
-    /// A step that this harness does not know.
-    UnknownStep,
-}
-
-/// The line at which a replay has to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stop {
-    /// Number of that line.
-    pub line: usize,
-    /// Why.
-    pub reason: Unreplayable,
-}
-
 /// A recorded conversation.
 #[derive(Debug, Clone)]
 pub struct Recording {
@@ -121,51 +101,6 @@ impl Recording {
             name: text(&first.value, "name").to_owned(),
             lines,
         })
-    }
-
-    /// The first line that cannot be replayed.
-    pub fn stop(&self) -> Option<Stop> {
-        const KNOWN: [&str; 21] = [
-            "scenario",
-            "note",
-            "spawn",
-            "request",
-            "channel-frame",
-            "channel-bytes",
-            "payload-send",
-            "payload-frame",
-            "payload-bytes",
-            "udp-open",
-            "udp-send",
-            "tcp-connect",
-            "tcp-send",
-            "tcp-close",
-            "dtls-peer",
-            "dtls-peer-close",
-            "signal",
-            "close-fd",
-            "wait",
-            "wait-for",
-            "files",
-        ];
-        self.lines.iter().find_map(|line| {
-            let reason = match line.step() {
-                "repeat" if speech(&line.value).is_none() => Unreplayable::Rhythm,
-                "repeat" => return None,
-                step if is_output(step) || KNOWN.contains(&step) => return None,
-                _ => Unreplayable::UnknownStep,
-            };
-            Some(Stop {
-                line: line.number,
-                reason,
-            })
-        })
-    }
-
-    /// The lines before the first one that cannot be replayed.
-    pub fn replayable(&self) -> &[Line] {
-        let end = self.stop().map_or(self.lines.len(), |stop| stop.line - 1);
-        &self.lines[..end]
     }
 
     /// Whether lines say which process they belong to.

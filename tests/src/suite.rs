@@ -15,17 +15,8 @@ use serde_json::Value;
 use crate::compare::{Difference, compare};
 use crate::deviations::Deviations;
 use crate::normalise::{Masks, normalise};
-use crate::recording::{Line, Recording, Stop, text, vectors};
+use crate::recording::{Line, Recording, text, vectors};
 use crate::replay::replay;
-
-/// What came of a replay.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// Where it differs.
-    pub differences: Vec<Difference>,
-    /// Where it had to stop before the end.
-    pub stop: Option<Stop>,
-}
 
 /// Recordings are replayed one at a time: their timers, and some of their ports, do not bear company.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -36,20 +27,17 @@ pub const FULL_DIFF: &str = "FULL_DIFF";
 /// Longest wait for a port.
 const PORT_WAIT: Duration = Duration::from_secs(90);
 
-/// Replays a recording.
+/// Replays a recording and says where the worker differs.
 ///
 /// # Errors
 /// It cannot be read, or the machine does not let us replay it.
-pub fn run(name: &str) -> anyhow::Result<Outcome> {
+pub fn run(name: &str) -> anyhow::Result<Vec<Difference>> {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let recording = Recording::load(name)?;
     let (masks, deviations) = (Masks::load()?, Deviations::load(&recording)?);
     wait_for_ports(&recording);
     let replayed = replay(&recording, &masks, &deviations)?;
-    Ok(Outcome {
-        differences: judge(&recording, &masks, &deviations, &replayed),
-        stop: recording.stop(),
-    })
+    Ok(judge(&recording, &masks, &deviations, &replayed))
 }
 
 /// Waits until the ports are free that a recording asks for by number. They are among those that the system gives to any
@@ -90,7 +78,7 @@ fn collect_ports(value: &Value, ports: &mut BTreeSet<u16>) {
 /// How lines differ from those of the recording.
 pub fn judge(recording: &Recording, masks: &Masks, deviations: &Deviations, lines: &[Line]) -> Vec<Difference> {
     let name = &recording.name;
-    let expected = deviations.expected(recording.replayable());
+    let expected = deviations.expected(&recording.lines);
     // A failure has to be explained where the recorded worker explained it; saying more is not a difference.
     let complaints: HashSet<usize> = expected
         .iter()
@@ -143,27 +131,16 @@ pub fn expected_failure(name: &str) -> anyhow::Result<Option<String>> {
 ///
 /// # Panics
 /// There are differences and the recording is not listed as failing, or there are none and it is.
-pub fn check(name: &str, stops: Option<Stop>) {
-    let outcome = run(name).unwrap_or_else(|error| panic!("{name} could not be replayed: {error:#}"));
-    assert_eq!(
-        outcome.stop, stops,
-        "{name} can be replayed to another line than this test knows of"
-    );
-    if let Some(stop) = outcome.stop {
-        println!(
-            "{name}: only the lines before {} were replayed: {:?}",
-            stop.line, stop.reason
-        );
-    }
+pub fn check(name: &str) {
+    let differences = run(name).unwrap_or_else(|error| panic!("{name} could not be replayed: {error:#}"));
     let listed = expected_failure(name).expect("the list of expected failures");
-    let description = describe(&outcome.differences);
-    let count = outcome.differences.len();
-    let texts = outcome
-        .differences
+    let description = describe(&differences);
+    let count = differences.len();
+    let texts = differences
         .iter()
         .filter(|difference| difference.is_text_of_reason())
         .count();
-    match (outcome.differences.is_empty(), listed) {
+    match (differences.is_empty(), listed) {
         (true, None) => {}
         (true, Some(reason)) => {
             panic!("{name} passes: take it off expected_failures.txt, where it says: {reason}")

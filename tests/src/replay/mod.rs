@@ -24,7 +24,7 @@ use crate::worker_process::{WorkerProcess, binary};
 
 mod dtls;
 mod processes;
-pub(crate) mod rhythm;
+mod rhythm;
 mod sockets;
 
 /// Ids of the requests that close a window.
@@ -36,13 +36,13 @@ const IMPATIENCE: Duration = Duration::from_millis(30);
 /// How often it may fail to come before patience ends.
 const DISAPPOINTMENTS: usize = 6;
 
-/// Replays the part of a recording that can be replayed.
+/// Replays a recording.
 ///
 /// # Errors
 /// The machine does not let us: no process, no socket, no file. What a worker does is never an error.
 pub fn replay(recording: &Recording, masks: &Masks, deviations: &Deviations) -> anyhow::Result<Vec<Line>> {
     let mut replay = Replay::new(recording, masks, deviations)?;
-    for line in recording.replayable().iter().filter(|line| !is_output(line.step())) {
+    for line in recording.lines.iter().filter(|line| !is_output(line.step())) {
         if deviations.omits(line.number) {
             replay.output.push(line.clone());
             continue;
@@ -93,7 +93,7 @@ impl<'a> Replay<'a> {
         let directory = tempfile::tempdir()?;
         let mut expected: HashMap<usize, Vec<Line>> = HashMap::new();
         let outputs: Vec<Line> = recording
-            .replayable()
+            .lines
             .iter()
             .filter(|line| is_output(line.step()))
             .cloned()

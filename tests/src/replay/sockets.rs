@@ -81,9 +81,14 @@ impl Replay<'_> {
         if value.get("rtcp").is_some() && value.get("plain_hex").is_none() {
             translate_feedback(&mut packet, Some(from), &self.recorded_numbers, &self.replayed_numbers);
         }
+        self.send_from(from, text(value, "to"), &packet)
+    }
+
+    /// Sends a packet from a socket to a transport.
+    pub(super) fn send_from(&mut self, from: &str, to: &str, packet: &[u8]) -> anyhow::Result<()> {
         // A transport that could not be created is reported as the difference that it is.
-        if let Ok(address) = self.address(text(value, "to")) {
-            self.udp.get(from).context("no such socket")?.send(&packet, address)?;
+        if let Ok(address) = self.address(to) {
+            self.udp.get(from).context("no such socket")?.send(packet, address)?;
             self.destinations.insert(from.to_owned(), address);
         }
         Ok(())
