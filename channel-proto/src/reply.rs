@@ -19,11 +19,11 @@ use crate::rtp_parameters::{
 };
 use crate::transport_parameters::SctpStreamParameters;
 
-pub use decision::{Decision, DecisionKind, DecisionReason, DecisionStream};
+pub use decision::{Decision, DecisionBandwidth, DecisionKind, DecisionReason, DecisionStream};
 pub use stats::{DataConsumerStats, DataProducerStats, RtpStreamStats, TransportStats};
 pub use transport::{
-    Connected, IceRestarted, RecvRtpHeaderExtensions, RtpListenerDump, SctpDump, SctpListenerDump, TransportDump,
-    TransportKindDump, WebRtcConnected,
+    Connected, IceRestarted, PacingDump, RecvRtpHeaderExtensions, RtpListenerDump, SctpDump, SctpListenerDump,
+    TransportDump, TransportKindDump, WebRtcConnected,
 };
 
 /// The answer to a request.

@@ -170,10 +170,10 @@ pub use channel_proto::event::{
 };
 pub use channel_proto::reply::{
     BoundAddress, ConsumerDump, ConsumerLayersDump, ConsumerScore, DataConsumerDump, DataConsumerStats,
-    DataProducerDump, DataProducerStats, Decision, DecisionKind, DecisionReason, DecisionStream, FailureKind,
-    ProducerDump, RecvRtpHeaderExtensions, ResourceUsage, RouterDump, RtpListenerDump, RtpStreamDump, RtpStreamParams,
-    RtpStreamStats, RtxStreamDump, RtxStreamParams, SctpDump, SctpListenerDump, TransportDump, TransportKindDump,
-    TransportStats, TupleOwner, UsernameFragmentOwner, WebRtcServerDump, WorkerDump,
+    DataProducerDump, DataProducerStats, Decision, DecisionBandwidth, DecisionKind, DecisionReason, DecisionStream,
+    FailureKind, PacingDump, ProducerDump, RecvRtpHeaderExtensions, ResourceUsage, RouterDump, RtpListenerDump,
+    RtpStreamDump, RtpStreamParams, RtpStreamStats, RtxStreamDump, RtxStreamParams, SctpDump, SctpListenerDump,
+    TransportDump, TransportKindDump, TransportStats, TupleOwner, UsernameFragmentOwner, WebRtcServerDump, WorkerDump,
 };
 pub use channel_proto::rtp_parameters::{
     CodecMapping, ConsumerLayers, ConsumerType, EncodingMapping, MediaKind, ParameterValue, ProducerType, RtcpFeedback,

@@ -118,3 +118,65 @@ fn consumers_share_a_link_by_priority() {
         assert!(layers[0] < Some(2) && layers[2] < Some(2), "seed {seed}: {layers:?}");
     }
 }
+
+/// The last decisions of a viewer's transport: what, why, and with what.
+fn decisions(simulation: &mut Simulation) -> Vec<Value> {
+    let internal = serde_json::json!({ "routerId": "r", "transportId": "view0" });
+    let dump = simulation.request("transport.dump", internal, serde_json::json!({}));
+    dump["decisions"].as_array().cloned().unwrap_or_default()
+}
+
+#[test]
+fn a_transport_tells_why_it_sends_what_it_sends() {
+    for seed in 1..=3 {
+        let steps = Capacity(vec![(0, 3_000_000), (10 * SECOND, 600_000)]);
+        let mut simulation = room(steps, 1, seed);
+        simulation.run(3 * SECOND);
+        let early = decisions(&mut simulation);
+        let of = |all: &[Value], what: &str| -> Vec<Value> {
+            all.iter()
+                .filter(|decision| decision["what"] == what)
+                .cloned()
+                .collect()
+        };
+        let number = |decision: &Value, what: &str| decision["bandwidth"][what].as_u64().unwrap_or_default();
+        let probes = of(&early, "probe");
+        let first = probes.first().unwrap_or_else(|| panic!("seed {seed}: {early:#?}"));
+        assert_eq!(first["why"], "desired", "seed {seed}: {first:#}");
+        assert!(number(first, "measured") > 1_000_000, "seed {seed}: {first:#}");
+        let raised = of(&early, "raise");
+        assert!(
+            raised.iter().any(|decision| decision["why"] == "probe"),
+            "seed {seed}: {early:#?}"
+        );
+        assert!(
+            raised
+                .iter()
+                .all(|decision| number(decision, "estimate") > number(decision, "before")),
+            "seed {seed}: {early:#?}"
+        );
+        let shared = of(&early, "allocate");
+        let last = shared.last().unwrap_or_else(|| panic!("seed {seed}: {early:#?}"));
+        assert!(
+            number(last, "allocated") <= number(last, "available"),
+            "seed {seed}: {last:#}"
+        );
+        simulation.run(8 * SECOND);
+        let late = decisions(&mut simulation);
+        let lowered = of(&late, "lower");
+        assert!(
+            lowered
+                .iter()
+                .any(|decision| ["delay", "queue", "loss"].iter().any(|why| decision["why"] == *why)),
+            "seed {seed}: {late:#?}"
+        );
+        assert!(
+            of(&late, "allocate")
+                .iter()
+                .any(|decision| decision["why"] == "bandwidth"),
+            "seed {seed}: {late:#?}"
+        );
+        let since = late.last().unwrap()["timestamp"].as_u64().unwrap() - late[0]["timestamp"].as_u64().unwrap();
+        assert!(since > 3000, "seed {seed}: {late:#?}");
+    }
+}

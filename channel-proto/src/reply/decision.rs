@@ -1,10 +1,10 @@
-//! Why a consumer sends what it sends.
+//! Why a consumer sends what it sends, and a transport as much as it does.
 
 use serde::{Deserialize, Serialize};
 
 use crate::rtp_parameters::ConsumerLayers;
 
-/// A decision of a consumer, or several equal ones with less than a second between them.
+/// A decision of a consumer or a transport, or several equal ones with less than a second between them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decision {
@@ -28,11 +28,15 @@ pub struct Decision {
     /// What it sent then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_layers: Option<ConsumerLayers>,
-    /// The first four streams of the producer as they were, null for those of which nothing had come.
+    /// Of consumers: the first four streams of the producer as they were, null for those of which nothing had come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<Option<DecisionStream>>,
+    /// Of transports: what was known of the way to the peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<DecisionBandwidth>,
 }
 
-/// What a consumer decided.
+/// What a consumer or a transport decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum DecisionKind {
@@ -49,6 +53,22 @@ pub enum DecisionKind {
     },
     /// To leave out packets of what it sends, or waits for.
     Drop,
+    /// Of a transport: to think that more can be sent to the peer than before.
+    Raise,
+    /// Of a transport: to think that less can be sent.
+    Lower,
+    /// Of a transport: to send padding for a moment, to see whether more can be sent.
+    Probe {
+        /// With the media that is sent meanwhile, in bits per second.
+        bitrate: u32,
+    },
+    /// Of a transport: to send no more than so much.
+    Limit {
+        /// Bits per second, 0 for no limit.
+        bitrate: u32,
+    },
+    /// Of a transport: to share what can be sent in another way among its consumers.
+    Allocate,
 }
 
 /// What made a decision necessary.
@@ -99,6 +119,22 @@ pub enum DecisionReason {
     NoTarget,
     /// The transport could not send it.
     Transport,
+    /// What can be sent is used, and packets do not wait on their way.
+    Room,
+    /// Packets take longer and longer.
+    Delay,
+    /// Packets take long, although not longer and longer: a queue stands.
+    Queue,
+    /// Packets are lost, or are no longer.
+    Loss,
+    /// A probe measured it.
+    Probe,
+    /// The receiver has not reported for a while.
+    Silence,
+    /// The receiver told what it can take (REMB).
+    Remb,
+    /// Consumers would like to send more than is known to be possible.
+    Desired,
 }
 
 /// A stream of a producer as a decision saw it.
@@ -108,4 +144,28 @@ pub struct DecisionStream {
     pub score: u8,
     /// Whether a sender report told what time its timestamps mean.
     pub clock: bool,
+}
+
+/// The way to a peer as a decision of its transport saw it. Rates are bits per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionBandwidth {
+    /// What was thought possible before; of several equal decisions, before the first.
+    pub before: u32,
+    /// What was thought possible from then on; of several, after the last.
+    pub estimate: u32,
+    /// What was allowed of that: there may be a limit, and no more is allowed than may ever be of use.
+    pub available: u32,
+    /// What consumers would have liked to send.
+    pub desired: u32,
+    /// What they were allowed to.
+    pub allocated: u32,
+    /// What a probe measured; absent as long as the receiver has not told enough for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<u32>,
+    /// From sending a packet to the report about it, in milliseconds, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip: Option<u32>,
+    /// Packets lost lately, in percent.
+    pub lost: u8,
 }

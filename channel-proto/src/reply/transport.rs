@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Decision;
 use crate::srtp_parameters::SrtpParameters;
 use crate::transport_parameters::{
     DtlsParameters, DtlsRole, DtlsState, IceCandidate, IceParameters, IceRole, IceState, SctpParameters, SctpState,
@@ -42,9 +43,28 @@ pub struct TransportDump {
     pub sctp: Option<SctpDump>,
     /// Enabled trace events joined by commas.
     pub trace_event_types: String,
+    /// Its last decisions about what can be sent to the peer, from the oldest to the newest; absent before the first.
+    /// Other workers do not have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<Decision>,
+    /// How bursts to the peer are spread, once what can be sent to it is estimated. Other workers do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pacing: Option<PacingDump>,
     /// What the kind of transport adds.
     #[serde(flatten)]
     pub kind: TransportKindDump,
+}
+
+/// What spreading bursts of packets has cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PacingDump {
+    /// Longest time in milliseconds that a packet may wait for its turn; 0: none waits.
+    pub max_delay: u32,
+    /// Longest time in milliseconds that one has waited.
+    pub longest_wait: u32,
+    /// Packets that have waited.
+    pub packets: u64,
 }
 
 /// State of SCTP in a transport dump.

@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use client::{
-    CloseReason, ConsumerEvent, ConsumerOptions, DtlsFingerprint, DtlsParameters, DtlsRole, DtlsState, ErrorKind,
-    FingerprintAlgorithm, IceCandidateTcpType, IceRole, IceState, ListenInfo, ListenIp, MediaKind, NumSctpStreams,
-    ProducerOptions, Protocol, SctpOptions, SctpState, Transport, TransportEvent, TransportKindDump, WebRtcListen,
-    WebRtcServerEvent, WebRtcServerOptions, WebRtcTransport, WebRtcTransportOptions, WorkerEvent,
+    CloseReason, ConsumerEvent, ConsumerOptions, DecisionKind, DecisionReason, DtlsFingerprint, DtlsParameters,
+    DtlsRole, DtlsState, ErrorKind, FingerprintAlgorithm, IceCandidateTcpType, IceRole, IceState, ListenInfo, ListenIp,
+    MediaKind, NumSctpStreams, ProducerOptions, Protocol, SctpOptions, SctpState, Transport, TransportEvent,
+    TransportKindDump, WebRtcListen, WebRtcServerEvent, WebRtcServerOptions, WebRtcTransport, WebRtcTransportOptions,
+    WorkerEvent,
 };
 
 use crate::common::{audio, next, rest, router, worker};
@@ -155,6 +156,10 @@ async fn connecting_and_restarting() {
         transport.set_max_outgoing_bitrate(100_000).await.unwrap();
         let too_low = transport.set_max_outgoing_bitrate(29_999).await.unwrap_err();
         assert_eq!(too_low.kind(), ErrorKind::Type);
+        let decisions = transport.dump().await.unwrap().decisions;
+        let told: Vec<_> = decisions.iter().map(|decision| (decision.what, decision.why)).collect();
+        let limit = DecisionKind::Limit { bitrate: 100_000 };
+        assert_eq!(told, [(limit, DecisionReason::Parent)]);
         transport.close();
         assert_closed(&transport);
         assert_eq!(

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use channel_proto::reply::DecisionReason;
+
 /// What became of a packet that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
@@ -43,6 +45,9 @@ pub trait Estimator: Debug {
 
     /// Bits per second that can be sent.
     fn estimate(&self) -> u32;
+
+    /// Why it last changed.
+    fn reason(&self) -> DecisionReason;
 
     /// When the path was last found to be full.
     fn full_at(&self) -> Option<u64>;

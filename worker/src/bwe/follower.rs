@@ -1,5 +1,7 @@
 //! Follows what receivers tell about themselves (REMB), for those who do not report arrivals.
 
+use channel_proto::reply::DecisionReason;
+
 use super::estimator::{Circumstances, Estimator, Outcome};
 
 /// Allows what the receiver said last.
@@ -26,6 +28,10 @@ impl Estimator for Follower {
 
     fn estimate(&self) -> u32 {
         self.estimate
+    }
+
+    fn reason(&self) -> DecisionReason {
+        DecisionReason::Remb
     }
 
     fn full_at(&self) -> Option<u64> {

@@ -1,6 +1,8 @@
 //! Google congestion control, the sender's side (draft-ietf-rmcat-gcc-02): what the delays of packets allow, bounded by
 //! what losses allow, both relative to what arrives.
 
+use channel_proto::reply::DecisionReason;
+
 use super::estimator::{Circumstances, Estimator, Outcome};
 use super::loss::LossLimit;
 use super::rate_control::{RATES, RateControl};
@@ -24,6 +26,7 @@ pub struct Gcc {
     /// What the last probe measured: all that is known of what arrives in the first moments.
     probed: Option<f64>,
     estimate: f64,
+    reason: DecisionReason,
     was_limited: bool,
     lowered_in_silence: u64,
 }
@@ -40,6 +43,7 @@ impl Gcc {
             standing: StandingQueue::default(),
             probed: None,
             estimate: initial,
+            reason: DecisionReason::Room,
             was_limited: false,
             lowered_in_silence: 0,
         }
@@ -54,23 +58,25 @@ impl Gcc {
         }
     }
 
-    fn delay_based(&mut self, usage: Usage, circumstances: &Circumstances, now: u64) {
+    /// Raises or lowers what delays allow; tells why.
+    fn delay_based(&mut self, usage: Usage, circumstances: &Circumstances, now: u64) -> DecisionReason {
         let probed = circumstances.probed.map(f64::from);
         self.probed = probed.or(self.probed);
         let arriving = self.arriving(usage).or(self.probed);
-        let round_trip = circumstances.round_trip;
-        if self.control.update(usage, arriving, round_trip, now) {
-            let rate = self.control.rate();
-            tracing::debug!(target: "bwe", ?rate, ?arriving, round_trip, "delays grow: lowered");
-        }
+        let lowered = self.control.update(usage, arriving, circumstances.round_trip, now);
         let rate = self.control.rate().map_or(0.0, f64::from);
         if let Some(probed) = probed
             && usage != Usage::Over
             && probed > rate
         {
-            tracing::debug!(target: "bwe", rate, probed, "raised by a probe");
             self.control.set(probed, now);
             self.loss.passed(probed);
+            return DecisionReason::Probe;
+        }
+        if lowered {
+            DecisionReason::Delay
+        } else {
+            DecisionReason::Room
         }
     }
 }
@@ -94,18 +100,19 @@ impl Estimator for Gcc {
         if outcomes.iter().all(|outcome| outcome.arrived_at.is_none()) {
             usage = self.trend.usage();
         }
-        if self.standing.update(outcomes, now) {
-            tracing::debug!(target: "bwe", "a queue stands");
+        let stands = self.standing.update(outcomes, now);
+        if stands {
             usage = Usage::Over;
         }
-        self.delay_based(usage, circumstances, now);
+        let delays = self.delay_based(usage, circumstances, now);
         let delay_based = self.control.rate().map_or(RATES.0, f64::from);
         let was_limiting = self.loss.is_limiting();
         let allowed = self.loss.update(outcomes, delay_based, self.throughput.rate(), now);
-        if self.loss.is_limiting() != was_limiting {
-            let limiting = self.loss.is_limiting();
-            tracing::debug!(target: "bwe", limiting, allowed, delay_based, "losses");
-        }
+        self.reason = match delays {
+            _ if was_limiting || self.loss.is_limiting() => DecisionReason::Loss,
+            DecisionReason::Delay if stands => DecisionReason::Queue,
+            other => other,
+        };
         self.estimate = delay_based.min(allowed).clamp(RATES.0, RATES.1);
     }
 
@@ -118,11 +125,15 @@ impl Estimator for Gcc {
         self.lowered_in_silence = now;
         self.estimate = (SILENCE_SHARE * self.estimate).max(RATES.0);
         self.control.set(self.estimate, now);
-        tracing::debug!(target: "bwe", silence, estimate = self.estimate, "no reports: lowered");
+        self.reason = DecisionReason::Silence;
     }
 
     fn estimate(&self) -> u32 {
         self.estimate as u32
+    }
+
+    fn reason(&self) -> DecisionReason {
+        self.reason
     }
 
     fn full_at(&self) -> Option<u64> {
@@ -131,5 +142,63 @@ impl Estimator for Gcc {
 
     fn knows_capacity(&self) -> bool {
         self.control.knows_capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends 10 packets of 1200 bytes a tenth of a second, which take `delay(now)` or are lost, and reports them.
+    /// Returns the reasons of changes, each once as they come.
+    fn run(gcc: &mut Gcc, seconds: std::ops::Range<u64>, delay: impl Fn(u64) -> Option<u64>) -> Vec<DecisionReason> {
+        let mut reasons = Vec::new();
+        for round in 10 * seconds.start..10 * seconds.end {
+            let sent = (0..10).map(|index| 100_000 * round + 10_000 * index);
+            let mut outcomes: Vec<_> = sent
+                .map(|sent_at| Outcome {
+                    sent_at,
+                    arrived_at: delay(sent_at).map(|delay| (sent_at + delay) as i64),
+                    late: false,
+                    size: 1200,
+                    cluster: None,
+                })
+                .collect();
+            outcomes.sort_by_key(|outcome| outcome.arrived_at);
+            let circumstances = Circumstances {
+                round_trip: 100_000,
+                limited: false,
+                unreported: 0,
+                probed: (round == 5).then_some(900_000),
+            };
+            let before = gcc.estimate();
+            gcc.report(&outcomes, &circumstances, 100_000 * (round + 1));
+            if gcc.estimate() != before {
+                reasons.push(gcc.reason());
+            }
+        }
+        reasons.dedup();
+        reasons
+    }
+
+    #[test]
+    fn changes_have_reasons() {
+        use DecisionReason::{Delay, Loss, Probe, Queue, Room, Silence};
+        let mut gcc = Gcc::new(600_000);
+        assert_eq!(run(&mut gcc, 0..3, |_| Some(20_000)), [Probe, Room]);
+        // Longer by 5 % of the time: more is sent than arrives.
+        let growing = run(&mut gcc, 3..5, |at| Some(20_000 + (at - 3_000_000) / 20));
+        assert!(growing.contains(&Delay), "{growing:?}");
+        run(&mut gcc, 5..10, |_| Some(20_000));
+        // Longer by 1 % of the time: no trend tells that.
+        let standing = run(&mut gcc, 10..20, |at| Some(20_000 + (at - 10_000_000) / 100));
+        assert!(standing.contains(&Queue), "{standing:?}");
+        run(&mut gcc, 20..30, |_| Some(20_000));
+        let lossy = run(&mut gcc, 30..40, |at| (at % 50_000 > 10_000).then_some(20_000));
+        assert!(lossy.ends_with(&[Loss]), "{lossy:?}");
+        let before = gcc.estimate();
+        gcc.unanswered(SILENCE, 43_000_000);
+        assert!(gcc.estimate() < before);
+        assert_eq!(gcc.reason(), Silence);
     }
 }

@@ -8,9 +8,12 @@
 //! REMB), probes, and pacing. `gcc` is made of the trend of delays (`trend`), the rate that this allows
 //! (`rate_control`), what losses allow (`loss`), and what arrives (`throughput`); `standing` sees what the trend does not.
 //!
+//! What is decided on the way is handed out ([`decision`]) for whoever keeps it.
+//!
 //! Nothing here knows of transports. Times are microseconds of a monotonic clock, rates bits per second.
 
 pub mod arrivals;
+pub mod decision;
 pub mod estimator;
 pub mod follower;
 pub mod gcc;

@@ -3,8 +3,13 @@
 //! A receiver that reports arrivals (transport-wide feedback) leaves the estimation to us; one that sends REMB is
 //! followed. Probes look for more than is being sent as long as more is wanted; bursts are spread.
 
-use channel_proto::event::{BandwidthInfo, BweType};
+use std::cmp::Ordering;
 
+use channel_proto::event::{BandwidthInfo, BweType};
+use channel_proto::reply::{DecisionBandwidth, DecisionKind, DecisionReason, PacingDump};
+use smallvec::SmallVec;
+
+use super::decision::Decision;
 use super::estimator::{Circumstances, Estimator, Outcome};
 use super::follower::Follower;
 use super::gcc::Gcc;
@@ -50,6 +55,7 @@ pub struct Outgoing {
     pacer: Pacer,
     losses: Losses,
     outcomes: Vec<Outcome>,
+    decisions: Vec<Decision>,
     desired: Desired,
     max: u32,
     allocated: u32,
@@ -114,6 +120,7 @@ impl Outgoing {
             pacer: Pacer::new(pacing, initial),
             losses: Losses::default(),
             outcomes: Vec::new(),
+            decisions: Vec::new(),
             desired: Desired::default(),
             max: initial,
             allocated: 0,
@@ -191,8 +198,9 @@ impl Outgoing {
 
     /// The receiver tells what it can take (REMB).
     pub fn maximum_bitrate(&mut self, bitrate: u64) {
+        let before = self.estimator.estimate();
         self.estimator.told(u32::try_from(bitrate).unwrap_or(u32::MAX));
-        self.pacer.set_estimate(self.available_bitrate());
+        self.estimate_changed(before);
     }
 
     /// The receiver tells which packets arrived.
@@ -215,15 +223,21 @@ impl Outgoing {
         let lost = outcomes.iter().filter(|outcome| outcome.arrived_at.is_none()).count();
         self.losses.add(lost as f64 / outcomes.len() as f64);
         self.reported_at = Some(now);
-        let mut probed = None;
+        let mut probed: SmallVec<[(u8, u32); 2]> = SmallVec::new();
         let mut newest = None;
         for outcome in outcomes {
             let Some(arrived_at) = outcome.arrived_at else { continue };
             newest = newest.max(Some(outcome.sent_at));
-            if let Some(cluster) = outcome.cluster {
-                let measured = self.prober.arrived(cluster, outcome.size, outcome.sent_at, arrived_at);
-                probed = measured.or(probed);
+            if let Some(cluster) = outcome.cluster
+                && let Some(measured) = self.prober.arrived(cluster, outcome.size, outcome.sent_at, arrived_at)
+            {
+                // What is measured with more of its packets is better.
+                probed.retain(|(of, _)| *of != cluster);
+                probed.push((cluster, measured));
             }
+        }
+        for (cluster, measured) in &probed {
+            self.probe_measured(*cluster, *measured);
         }
         if let Some(newest) = newest {
             self.round_trip = now.saturating_sub(newest);
@@ -233,10 +247,11 @@ impl Outgoing {
             round_trip: self.round_trip,
             limited: self.limited.since().is_some(),
             unreported,
-            probed,
+            probed: probed.last().map(|(_, measured)| *measured),
         };
+        let before = self.estimator.estimate();
         self.estimator.report(outcomes, &circumstances, now);
-        self.pacer.set_estimate(self.available_bitrate());
+        self.estimate_changed(before);
         self.plan_probes(now);
     }
 
@@ -257,8 +272,55 @@ impl Outgoing {
             known: self.estimator.knows_capacity(),
         };
         for probe in self.plan.update(&situation, now) {
-            tracing::debug!(target: "bwe", ?probe, estimate = situation.estimate, wanted = situation.wanted, "probes");
+            let what = DecisionKind::Probe { bitrate: probe.rate };
+            self.decide(what, DecisionReason::Desired, self.facts());
             self.prober.add(probe, now);
+        }
+    }
+
+    fn probe_measured(&mut self, cluster: u8, measured: u32) {
+        if let Some(bitrate) = self.prober.rate(cluster) {
+            let facts = DecisionBandwidth {
+                measured: Some(measured),
+                ..self.facts()
+            };
+            self.decide(DecisionKind::Probe { bitrate }, DecisionReason::Desired, facts);
+        }
+    }
+
+    /// The estimate may be another one than before.
+    fn estimate_changed(&mut self, before: u32) {
+        self.pacer.set_estimate(self.available_bitrate());
+        let what = match self.estimator.estimate().cmp(&before) {
+            Ordering::Greater => DecisionKind::Raise,
+            Ordering::Less => DecisionKind::Lower,
+            Ordering::Equal => return,
+        };
+        let facts = DecisionBandwidth { before, ..self.facts() };
+        self.decide(what, self.estimator.reason(), facts);
+    }
+
+    fn decide(&mut self, what: DecisionKind, why: DecisionReason, facts: DecisionBandwidth) {
+        self.decisions.push(Decision { what, why, facts });
+    }
+
+    /// What was decided since the last call.
+    pub fn decisions(&mut self) -> impl Iterator<Item = Decision> {
+        self.decisions.drain(..)
+    }
+
+    /// What is known now.
+    pub fn facts(&self) -> DecisionBandwidth {
+        let estimate = self.estimator.estimate();
+        DecisionBandwidth {
+            before: estimate,
+            estimate,
+            available: self.available_bitrate(),
+            desired: self.desired.now,
+            allocated: self.allocated,
+            measured: None,
+            round_trip: self.reported_at.map(|_| (self.round_trip / 1000) as u32),
+            lost: (100.0 * self.packet_loss()).round() as u8,
         }
     }
 
@@ -286,8 +348,9 @@ impl Outgoing {
         if self.sent.last_sent().is_none_or(|sent_at| sent_at <= reported_at) {
             return due;
         }
+        let before = self.estimator.estimate();
         self.estimator.unanswered(now.saturating_sub(reported_at), now);
-        self.pacer.set_estimate(self.available_bitrate());
+        self.estimate_changed(before);
         self.take_change(now)
     }
 
@@ -387,96 +450,12 @@ impl Outgoing {
         self.losses.mean()
     }
 
-    /// Longest time that a packet has waited for its turn, in microseconds.
-    pub fn longest_wait(&self) -> u64 {
-        self.pacer.longest()
+    /// What spreading bursts has cost.
+    pub fn pacing(&self) -> PacingDump {
+        self.pacer.dump()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rtcp::{self, RtcpPacket, TransportFeedbackBuilder};
-
-    fn outgoing(feedback: Feedback) -> Outgoing {
-        Outgoing::new(feedback, INITIAL_BITRATE, None, Pacing::default())
-    }
-
-    #[test]
-    fn what_the_receiver_says_replaces_where_it_started_and_the_limit_caps_both() {
-        let mut outgoing = outgoing(Feedback::Remb);
-        assert_eq!(outgoing.available_bitrate(), 600_000);
-        outgoing.set_limit(Some(100_000));
-        assert_eq!(outgoing.available_bitrate(), 100_000);
-        outgoing.maximum_bitrate(2_500_000);
-        outgoing.set_limit(Some(0));
-        assert_eq!(outgoing.available_bitrate(), 2_500_000);
-        outgoing.set_limit(Some(1_000_000));
-        assert_eq!(outgoing.available_bitrate(), 1_000_000);
-        outgoing.maximum_bitrate(u64::MAX);
-        outgoing.set_limit(None);
-        assert_eq!(outgoing.available_bitrate(), u32::MAX);
-    }
-
-    #[test]
-    fn reports_of_arrivals_tell_the_loss() {
-        let mut outgoing = outgoing(Feedback::TransportCc);
-        for at in 0..20 {
-            outgoing.left(1000, 1_000_000 + at);
-        }
-        let mut message = Vec::new();
-        let arrivals = (0..20).map(|index| (index % 4 != 1).then_some(1_000_000 + index * 1000));
-        TransportFeedbackBuilder::new().write(&mut message, 1, 0, 1, arrivals, 1000);
-        for packet in rtcp::parse(&message).into_iter().flatten() {
-            if let RtcpPacket::TransportFeedback { body, .. } = packet {
-                outgoing.transport_feedback(&TransportFeedback::parse(body).expect("a report"), 1_100_000);
-            }
-        }
-        assert!(
-            (outgoing.packet_loss() - 0.25).abs() < 1e-6,
-            "{}",
-            outgoing.packet_loss()
-        );
-    }
-
-    #[test]
-    fn the_estimate_is_announced_once_a_second_or_when_it_jumps() {
-        let mut outgoing = outgoing(Feedback::Remb);
-        assert!(outgoing.take_change(0).announce);
-        assert!(!outgoing.take_change(900_000).announce);
-        assert!(outgoing.take_change(1_000_000).announce);
-        outgoing.maximum_bitrate(500_000);
-        assert_eq!(outgoing.take_change(1_100_000), Change::default());
-        outgoing.set_desired(900_000, 550_000, false, 1_100_000);
-        let expected = Change {
-            announce: false,
-            allocate: true,
-        };
-        assert_eq!(outgoing.take_change(1_200_000), expected);
-        outgoing.maximum_bitrate(440_000);
-        assert!(outgoing.take_change(1_300_000).announce);
-        outgoing.maximum_bitrate(700_000);
-        assert!(outgoing.take_change(1_400_000).announce);
-    }
-
-    #[test]
-    fn where_it_starts_is_announced_once_before_the_receiver_tells_anything() {
-        let mut outgoing = outgoing(Feedback::TransportCc);
-        outgoing.left(1000, 0);
-        let announced = (1..20).filter(|tick| outgoing.handle_timeout(tick * TICK).announce);
-        assert_eq!(announced.collect::<Vec<_>>(), [1]);
-        assert_eq!(outgoing.info().available_bitrate, INITIAL_BITRATE);
-    }
-
-    #[test]
-    fn what_is_desired_rises_at_once_and_falls_slowly() {
-        let mut desired = Desired::default();
-        desired.set(1_000_000, false, 0);
-        desired.set(200_000, false, 1_000_000);
-        assert!((desired.effective - 950_000.0).abs() < 1.0);
-        desired.set(200_000, false, 30_000_000);
-        assert!((desired.effective - 200_000.0).abs() < 1.0);
-        desired.set(0, true, 30_000_000);
-        assert!(desired.effective.abs() < 1.0);
-    }
-}
+#[path = "outgoing_tests.rs"]
+mod tests;

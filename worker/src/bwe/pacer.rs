@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use channel_proto::reply::PacingDump;
+
 /// What may leave at once, in microseconds of the estimate: a frame of most streams; and at least so many bytes.
 const BURST: u64 = 40_000;
 const LEAST_BURST: u64 = 2_500;
@@ -35,7 +37,9 @@ pub struct Pacer {
     updated_at: u64,
     waiting: VecDeque<Waiting>,
     bytes: VecDeque<u8>,
+    /// Longest time that a packet has waited, in microseconds, and how many have.
     longest: u64,
+    waited: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +60,7 @@ impl Pacer {
             waiting: VecDeque::new(),
             bytes: VecDeque::new(),
             longest: 0,
+            waited: 0,
         }
     }
 
@@ -108,6 +113,7 @@ impl Pacer {
         }
         self.waiting.pop_front();
         self.longest = self.longest.max(waited);
+        self.waited += 1;
         out.extend(self.bytes.drain(..next.length));
         self.debt += next.length as f64;
         Some(next.number)
@@ -137,9 +143,13 @@ impl Pacer {
         Some((self.updated_at + STEP).min(next.since + self.pacing.max_delay))
     }
 
-    /// Longest time that a packet has waited, in microseconds.
-    pub fn longest(&self) -> u64 {
-        self.longest
+    /// What it has cost. Times are rounded up to milliseconds.
+    pub fn dump(&self) -> PacingDump {
+        PacingDump {
+            max_delay: self.pacing.max_delay.div_ceil(1000) as u32,
+            longest_wait: self.longest.div_ceil(1000) as u32,
+            packets: self.waited,
+        }
     }
 
     /// Forgets what waits.
@@ -174,7 +184,15 @@ mod tests {
             }
         }
         assert!(pacer.bytes.is_empty());
-        assert!(pacer.longest() <= max_delay);
+        let left_at_once = times.iter().filter(|at| **at == 1_000_000).count();
+        let longest = times.iter().max().map_or(0, |at| at - 1_000_000);
+        let expected = PacingDump {
+            max_delay: (max_delay / 1000) as u32,
+            longest_wait: longest.div_ceil(1000) as u32,
+            packets: (packets - left_at_once) as u64,
+        };
+        assert_eq!(pacer.dump(), expected);
+        assert!(longest <= max_delay);
         times.iter().map(|at| at - 1_000_000).collect()
     }
 

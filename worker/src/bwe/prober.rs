@@ -60,6 +60,7 @@ impl Active {
 #[derive(Debug)]
 struct Cluster {
     id: u8,
+    rate: u32,
     bytes_sent: u64,
     packets_sent: u32,
     packets: u32,
@@ -98,6 +99,7 @@ impl Prober {
         }
         self.clusters.push_back(Cluster {
             id: self.next_id,
+            rate: probe.rate,
             bytes_sent: 0,
             packets_sent: 0,
             packets: 0,
@@ -112,6 +114,12 @@ impl Prober {
     /// The probe that what is sent now is part of.
     pub fn cluster(&self) -> Option<u8> {
         self.active.as_ref().map(|active| active.id)
+    }
+
+    /// What a probe looked for, in bits per second, while its results are waited for.
+    pub fn rate(&self, id: u8) -> Option<u32> {
+        let cluster = self.clusters.iter().find(|cluster| cluster.id == id)?;
+        Some(cluster.rate)
     }
 
     /// A packet was sent.

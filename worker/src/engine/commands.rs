@@ -7,9 +7,9 @@ use rand::Rng as _;
 use slotmap::SlotMap;
 
 use super::consumer::claims::Cause;
-use super::consumer::decisions::Why;
 use super::consumer::{Consumer, KeyFrameOf};
 use super::data::sctp::Sctp;
+use super::decisions::Why;
 use super::keys::{ConsumerKey, ProducerKey, ServerKey, TransportKey};
 use super::outbox::Outbox;
 use super::ports::Ports;
@@ -329,7 +329,7 @@ impl Router {
                     let reason = format!("bitrate must be >= {MIN_OUTGOING_BITRATE}");
                     return Err(Failure::type_error(reason));
                 }
-                transport.set_max_outgoing_bitrate(bitrate);
+                transport.set_max_outgoing_bitrate(bitrate, context.now);
                 self.allocate_layers(key, &Cause::of(Why::Bandwidth), context);
                 Ok(Reply::None)
             }

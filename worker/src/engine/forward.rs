@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::Context;
 use super::consumer::Consumer;
-use super::consumer::decisions::{What, Why};
+use super::decisions::{What, Why};
 use super::keys::{ConsumerKey, ProducerKey, RouterKey};
 use super::mangle::ForwardedPacket;
 use super::producer::Producer;

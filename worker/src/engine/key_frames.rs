@@ -5,7 +5,7 @@ use channel_proto::rtp_parameters::MediaKind;
 
 use super::Context;
 use super::consumer::KeyFrameOf;
-use super::consumer::decisions::{What, Why};
+use super::decisions::{What, Why};
 use super::keys::{ConsumerKey, ProducerKey};
 use super::router::Router;
 use super::timers::Wake;

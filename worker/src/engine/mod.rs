@@ -7,6 +7,7 @@
 mod commands;
 pub mod consumer;
 pub mod data;
+pub mod decisions;
 pub mod forward;
 mod key_frames;
 pub mod keys;
@@ -33,7 +34,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use slotmap::SlotMap;
 
-use consumer::decisions::Why;
+use decisions::Why;
 use forward::Pending;
 use keys::{RouterKey, ServerKey, TransportKey};
 use outbox::{ChannelMessage, Outbox};

@@ -3,10 +3,10 @@
 use channel_proto::rtp_parameters::ProducerType;
 
 use super::claims::Cause;
-use super::decisions::Why;
 use super::layers::Retargeted;
 use super::{Consumer, KeyFrameOf};
 use crate::engine::Context;
+use crate::engine::decisions::Why;
 use crate::engine::keys::{ConsumerKey, ProducerKey};
 use crate::engine::router::Router;
 use crate::engine::timers::Wake;

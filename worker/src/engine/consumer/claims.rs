@@ -4,10 +4,10 @@ use channel_proto::rtp_parameters::MediaKind;
 use smallvec::SmallVec;
 
 use super::allocation::{Claim, Offer, ladder, share};
-use super::decisions::{What, Why};
 use super::layers::{Layers, Retargeted};
 use super::{Consumer, Policy, facts};
 use crate::engine::Context;
+use crate::engine::decisions::{What, Why};
 use crate::engine::keys::{ConsumerKey, TransportKey};
 use crate::engine::producer::Producer;
 use crate::engine::router::Router;
@@ -218,25 +218,31 @@ impl Router {
         }
         let used = share(&mut claims, outgoing.available_bitrate().saturating_sub(fixed));
         outgoing.set_desired(desired, used.saturating_add(fixed), cause.stopped, now);
+        let mut changed = false;
         for (consumer_key, claim) in claims {
-            self.give_share(consumer_key, &claim, cause, context);
+            changed |= self.give_share(consumer_key, &claim, cause, context);
+        }
+        if changed && let Some(transport) = self.transports.get_mut(key) {
+            transport.note(What::Allocate, cause.why, now);
         }
         self.plan_bandwidth(key, context);
     }
 
-    fn give_share(&mut self, key: ConsumerKey, claim: &Claim, cause: &Cause, context: &mut Context<'_>) {
+    /// False: it aims at what it aimed at before.
+    fn give_share(&mut self, key: ConsumerKey, claim: &Claim, cause: &Cause, context: &mut Context<'_>) -> bool {
         let Some(consumer) = self.consumers.get_mut(key) else {
-            return;
+            return false;
         };
         let Some(producer) = self.producers.get(consumer.producer) else {
-            return;
+            return false;
         };
         let limited = claim.granted.map_or(0, |index| index + 1) < claim.ladder.len();
         let force = cause.forced == Some(key);
         let Some(retargeted) = consumer.take_share(claim.layers(), limited, force, producer, cause.why, context.now)
         else {
-            return;
+            return false;
         };
         self.follow_choice(key, &retargeted, cause.why, cause.key_frame, context);
+        true
     }
 }

@@ -6,12 +6,12 @@ use channel_proto::rtp_parameters::{ConsumerType, RtpEncodingParameters, RtpPara
 use smallvec::SmallVec;
 
 use super::allocation::Restraint;
-use super::decisions::Decisions;
 use super::layers::preferred;
 use super::simple::Simple;
 use super::simulcast::Simulcast;
 use super::svc::Svc;
 use super::{Consumer, Policy};
+use crate::engine::decisions::Decisions;
 use crate::engine::keys::{ProducerKey, TransportKey};
 use crate::engine::mangle::mid_element;
 use crate::engine::producer::{Producer, media_codec, rtx_codec, stream_params};

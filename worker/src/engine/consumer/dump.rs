@@ -2,9 +2,10 @@
 
 use channel_proto::reply::{ConsumerDump, ConsumerLayersDump};
 
-use super::decisions::{Inputs, What, Why};
+use super::decisions::Inputs;
 use super::layers::{Layers, numbers};
 use super::{Consumer, Policy, facts};
+use crate::engine::decisions::{What, Why};
 use crate::engine::producer::Producer;
 use crate::rtp::send_stream::SendStream;
 

@@ -2,7 +2,7 @@
 
 use channel_proto::rtp_parameters::ConsumerLayers;
 
-use super::decisions::Why;
+use crate::engine::decisions::Why;
 use crate::rtp::clock::SenderClock;
 pub use crate::rtp::codec::svc_layers::Layers;
 

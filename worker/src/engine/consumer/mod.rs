@@ -19,6 +19,7 @@ use channel_proto::reply::ConsumerScore;
 use channel_proto::rtp_parameters::{ConsumerLayers, ConsumerType, MediaKind, RtpEncodingParameters, RtpParameters};
 use smallvec::SmallVec;
 
+use super::decisions::{Decisions, What, Why};
 use super::keys::{ProducerKey, TransportKey};
 use super::mangle::{Form, ForwardedPacket, MID_LENGTH, Rewrite};
 use super::outbox::Outbox;
@@ -29,7 +30,7 @@ use crate::rtp::codec::vp8;
 use crate::rtp::extensions::abs_send_time;
 use crate::rtp::send_stream::{Repetition, SendStream};
 use allocation::Restraint;
-use decisions::{Decisions, What, Why};
+use decisions::Inputs;
 use layers::{Forwarded, Layers, Outcome, Retargeted, StreamFacts, layers_of, preferred};
 use simple::Simple;
 use simulcast::Simulcast;
@@ -72,7 +73,7 @@ pub struct Consumer {
     consumer_type: ConsumerType,
     rtp_parameters: RtpParameters,
     consumable_rtp_encodings: Vec<RtpEncodingParameters>,
-    decisions: Decisions,
+    decisions: Decisions<Inputs>,
     /// Whether it had to go down in layers lately.
     restraint: Restraint,
 }

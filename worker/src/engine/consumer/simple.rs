@@ -1,6 +1,6 @@
 //! A consumer of one stream with one layer: everything goes out, from a key frame on.
 
-use super::decisions::Why;
+use crate::engine::decisions::Why;
 use crate::engine::mangle::ForwardedPacket;
 use crate::rtp::sequence::SequenceMapper;
 

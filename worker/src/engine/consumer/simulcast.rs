@@ -3,8 +3,8 @@
 //! It aims at a target (which stream, which temporal layer) and changes over with a key frame of it, so that the
 //! receiver sees one stream: sequence numbers, timestamps and counters in payloads go on.
 
-use super::decisions::Why;
 use super::layers::{Forwarded, Layers, Outcome, Retargeted, StreamFacts};
+use crate::engine::decisions::Why;
 use crate::engine::mangle::ForwardedPacket;
 use crate::rtp::codec::frame_marking::MarkedLayers;
 use crate::rtp::codec::vp8_layers::Vp8Layers;

@@ -1,7 +1,7 @@
 //! A consumer of some layers of one stream.
 
-use super::decisions::Why;
 use super::layers::{Forwarded, Layers, Outcome, Retargeted, StreamFacts};
+use crate::engine::decisions::Why;
 use crate::engine::mangle::ForwardedPacket;
 use crate::rtp::codec::Details;
 use crate::rtp::codec::svc_layers::SvcLayers;

@@ -9,9 +9,10 @@ use super::super::timers::Wake;
 use super::Transport;
 use super::probation::MAX_PACKET;
 use crate::bwe::Outgoing;
+use crate::bwe::decision::Decision;
 use crate::bwe::outgoing::Change;
 use crate::engine::consumer::claims::Cause;
-use crate::engine::consumer::decisions::Why;
+use crate::engine::decisions::Why;
 use crate::rtcp::TransportFeedback;
 
 impl Router {
@@ -54,6 +55,9 @@ impl Router {
         let Some(outgoing) = transport.outgoing.as_deref_mut() else {
             return;
         };
+        for Decision { what, why, facts } in outgoing.decisions() {
+            transport.decisions.note(&transport.id, what, why, facts, context.now);
+        }
         if change.announce
             && let Some(event) = transport.trace.bandwidth(|| outgoing.info(), context.now)
         {

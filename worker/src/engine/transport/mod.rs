@@ -4,6 +4,7 @@
 //! periodic RTCP, [`repair`] asks for missing packets and answers those who do, [`feedback`] tells senders what arrives.
 
 pub mod bandwidth;
+mod decisions;
 pub mod direct;
 pub mod feedback;
 pub mod outgoing;
@@ -18,12 +19,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use channel_proto::event::PayloadEvent;
-use channel_proto::reply::{RecvRtpHeaderExtensions, TransportDump, TransportStats};
+use channel_proto::reply::{DecisionBandwidth, RecvRtpHeaderExtensions, TransportDump, TransportStats};
 use channel_proto::rtp_parameters::{MediaKind, RtpParameters};
 use hashbrown::HashMap;
 
 use super::Context;
 use super::data::sctp::Sctp;
+use super::decisions::{Decisions, What, Why};
 use super::keys::{ConsumerKey, DataConsumerKey, DataProducerKey, ProducerKey, RouterKey, TransportKey};
 use super::listener::RtpListener;
 use super::mangle::{Form, ForwardedPacket, Rewrite};
@@ -96,6 +98,8 @@ pub struct Transport {
     pub initial_outgoing_bitrate: u32,
     /// The way to the peer, if it tells about what it receives.
     pub outgoing: Option<Box<Outgoing>>,
+    /// Its last decisions about that.
+    pub decisions: Decisions<DecisionBandwidth>,
     recv_extensions: RecvRtpHeaderExtensions,
     probation: Probation,
 }
@@ -226,6 +230,7 @@ impl Transport {
             incoming: None,
             initial_outgoing_bitrate: INITIAL_BITRATE,
             outgoing: None,
+            decisions: Decisions::default(),
             probation: Probation::default(),
         }
     }
@@ -328,11 +333,19 @@ impl Transport {
     }
 
     /// Sets what may be sent to the peer at most, in bits per second.
-    pub fn set_max_outgoing_bitrate(&mut self, bitrate: u32) {
+    pub fn set_max_outgoing_bitrate(&mut self, bitrate: u32, now: u64) {
         self.max_outgoing_bitrate = Some(bitrate);
         if let Some(outgoing) = &mut self.outgoing {
             outgoing.set_limit(Some(bitrate));
         }
+        self.note(What::Limit { bitrate }, Why::Parent, now);
+    }
+
+    /// Keeps a decision for dumps, and writes it to the log.
+    pub fn note(&mut self, what: What, why: Why, now: u64) {
+        let bandwidth = self.outgoing.as_ref().map(|outgoing| outgoing.facts());
+        self.decisions
+            .note(&self.id, what, why, bandwidth.unwrap_or_default(), now);
     }
 
     /// Where packets go, while the peer can be reached over a network.
@@ -465,6 +478,8 @@ impl Transport {
             max_message_size: self.max_message_size,
             sctp: self.sctp.as_ref().map(|sctp| sctp.dump(&router.data_producers)),
             trace_event_types: self.trace.dump(),
+            decisions: self.decisions.dump(),
+            pacing: self.outgoing.as_ref().map(|outgoing| outgoing.pacing()),
             kind: match &self.kind {
                 Kind::WebRtc(web_rtc) => web_rtc.dump(),
                 Kind::Plain(plain) => plain.dump(),

@@ -6,8 +6,8 @@ use rand::Rng as _;
 use slotmap::SlotMap;
 
 use super::super::Context;
-use super::super::consumer::decisions::Why;
 use super::super::consumer::{Consumer, KeyFrameOf};
+use super::super::decisions::Why;
 use super::super::keys::{ConsumerKey, TransportKey};
 use super::super::producer::Producer;
 use super::super::router::Router;

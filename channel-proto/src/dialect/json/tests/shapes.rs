@@ -10,8 +10,8 @@ use crate::dialect::json::{
 };
 use crate::event::{Event, Notification, PayloadEvent, PayloadNotification, ProducerScore};
 use crate::reply::{
-    ConsumerLayersDump, ConsumerScore, Failure, FailureKind, Reply, Response, RouterDump, TransportDump,
-    TransportKindDump,
+    ConsumerLayersDump, ConsumerScore, Decision, DecisionBandwidth, DecisionKind, DecisionReason, Failure, FailureKind,
+    PacingDump, Reply, Response, RouterDump, TransportDump, TransportKindDump,
 };
 use crate::rtp_parameters::{ConsumerLayers, RtpParameters};
 use crate::transport_parameters::{Protocol, TransportTuple};
@@ -87,6 +87,8 @@ fn a_transport_adds_the_keys_of_its_kind() {
         max_message_size: 262_144,
         sctp: None,
         trace_event_types: String::new(),
+        decisions: Vec::new(),
+        pacing: None,
         kind: TransportKindDump::Direct {},
     };
     let common = json!({"id": "t", "direct": true, "producerIds": [], "consumerIds": [],
@@ -116,6 +118,29 @@ fn a_transport_adds_the_keys_of_its_kind() {
     expected["tuple"] = json!({"localIp": "127.0.0.1", "localPort": 5, "protocol": "udp"});
     assert_eq!(plain, expected);
     assert_eq!(serde_json::from_value::<TransportDump>(plain).unwrap(), dump);
+    dump.pacing = Some(PacingDump {
+        max_delay: 100,
+        longest_wait: 40,
+        packets: 7,
+    });
+    dump.decisions = vec![Decision {
+        timestamp: 1,
+        until: 2,
+        count: 3,
+        what: DecisionKind::Probe { bitrate: 900_000 },
+        why: DecisionReason::Desired,
+        preferred_layers: None,
+        target_layers: None,
+        current_layers: None,
+        streams: Vec::new(),
+        bandwidth: Some(DecisionBandwidth::default()),
+    }];
+    let told = serde_json::to_value(&dump).unwrap();
+    expected["pacing"] = json!({"maxDelay": 100, "longestWait": 40, "packets": 7});
+    expected["decisions"] = json!([{"timestamp": 1, "until": 2, "count": 3, "what": "probe", "bitrate": 900_000,
+        "why": "desired", "bandwidth": {"before": 0, "estimate": 0, "available": 0, "desired": 0, "allocated": 0, "lost": 0}}]);
+    assert_eq!(told, expected);
+    assert_eq!(serde_json::from_value::<TransportDump>(told).unwrap(), dump);
 }
 
 #[test]

@@ -1,0 +1,147 @@
+use super::*;
+use crate::rtcp::{self, RtcpPacket, TransportFeedbackBuilder};
+
+fn outgoing(feedback: Feedback) -> Outgoing {
+    Outgoing::new(feedback, INITIAL_BITRATE, None, Pacing::default())
+}
+
+#[test]
+fn what_the_receiver_says_replaces_where_it_started_and_the_limit_caps_both() {
+    let mut outgoing = outgoing(Feedback::Remb);
+    assert_eq!(outgoing.available_bitrate(), 600_000);
+    outgoing.set_limit(Some(100_000));
+    assert_eq!(outgoing.available_bitrate(), 100_000);
+    outgoing.maximum_bitrate(2_500_000);
+    outgoing.set_limit(Some(0));
+    assert_eq!(outgoing.available_bitrate(), 2_500_000);
+    outgoing.set_limit(Some(1_000_000));
+    assert_eq!(outgoing.available_bitrate(), 1_000_000);
+    outgoing.maximum_bitrate(u64::MAX);
+    outgoing.set_limit(None);
+    assert_eq!(outgoing.available_bitrate(), u32::MAX);
+}
+
+/// Reports packets from this number on: when each arrived.
+fn report(outgoing: &mut Outgoing, first: u16, arrivals: impl IntoIterator<Item = Option<u64>>, now: u64) {
+    let mut message = Vec::new();
+    TransportFeedbackBuilder::new().write(&mut message, 1, 0, first, arrivals.into_iter(), 1000);
+    for packet in rtcp::parse(&message).into_iter().flatten() {
+        if let RtcpPacket::TransportFeedback { body, .. } = packet {
+            outgoing.transport_feedback(&TransportFeedback::parse(body).expect("a report"), now);
+        }
+    }
+}
+
+#[test]
+fn reports_of_arrivals_tell_the_loss() {
+    let mut outgoing = outgoing(Feedback::TransportCc);
+    for at in 0..20 {
+        outgoing.left(1000, 1_000_000 + at);
+    }
+    let arrivals = (0..20).map(|index| (index % 4 != 1).then_some(1_000_000 + index * 1000));
+    report(&mut outgoing, 1, arrivals, 1_100_000);
+    assert!(
+        (outgoing.packet_loss() - 0.25).abs() < 1e-6,
+        "{}",
+        outgoing.packet_loss()
+    );
+}
+
+#[test]
+fn decisions_are_handed_out_once() {
+    use DecisionKind::{Lower, Probe, Raise};
+    use DecisionReason::{Desired, Remb};
+    let kinds = |outgoing: &mut Outgoing| {
+        let decisions = outgoing.decisions().map(|decision| (decision.what, decision.why));
+        decisions.collect::<Vec<_>>()
+    };
+    let mut follower = outgoing(Feedback::Remb);
+    follower.maximum_bitrate(800_000);
+    follower.maximum_bitrate(800_000);
+    follower.maximum_bitrate(500_000);
+    let facts: Vec<_> = follower.decisions().map(|decision| decision.facts).collect();
+    assert_eq!(facts.len(), 2);
+    assert_eq!(
+        (facts[1].before, facts[1].estimate, facts[1].round_trip),
+        (800_000, 500_000, None)
+    );
+    follower.maximum_bitrate(600_000);
+    assert_eq!(kinds(&mut follower), [(Raise, Remb)]);
+
+    let mut outgoing = outgoing(Feedback::TransportCc);
+    outgoing.set_desired(5_000_000, 600_000, false, 0);
+    outgoing.left(1000, 1_000_000);
+    report(&mut outgoing, 1, [Some(1_010_000)], 1_020_000);
+    let probe = |bitrate| (Probe { bitrate }, Desired);
+    assert_eq!(kinds(&mut outgoing), [probe(1_800_000), probe(3_600_000)]);
+    // The first of them: 3375 bytes of padding, and no more than that gets through.
+    let mut now = 1_020_000;
+    for _ in 0..5 {
+        outgoing.left(700, now);
+        now += 3_000;
+    }
+    report(
+        &mut outgoing,
+        2,
+        (0..5).map(|index| Some(1_030_000 + 6_000 * index)),
+        now + 30_000,
+    );
+    let decisions: Vec<_> = outgoing.decisions().collect();
+    let [measured, raised] = decisions[..] else {
+        panic!("{decisions:?}")
+    };
+    assert_eq!((measured.what, measured.why), probe(1_800_000));
+    let rate = measured.facts.measured.unwrap_or_default();
+    assert!((850_000..950_000).contains(&rate), "{rate}");
+    assert_eq!((raised.what, raised.why), (Raise, DecisionReason::Probe));
+    assert_eq!((raised.facts.before, raised.facts.estimate), (600_000, rate));
+    outgoing.set_limit(Some(700_000));
+    for second in 2..10 {
+        outgoing.left(1000, second * 1_000_000);
+        outgoing.handle_timeout(second * 1_000_000 + 200_000);
+    }
+    let silence: Vec<_> = outgoing.decisions().filter(|of| of.what == Lower).collect();
+    assert!(silence.len() > 3 && silence.iter().all(|of| of.why == DecisionReason::Silence));
+    assert!(silence[0].facts.available <= 700_000 && silence[0].facts.desired == 5_000_000);
+}
+
+#[test]
+fn the_estimate_is_announced_once_a_second_or_when_it_jumps() {
+    let mut outgoing = outgoing(Feedback::Remb);
+    assert!(outgoing.take_change(0).announce);
+    assert!(!outgoing.take_change(900_000).announce);
+    assert!(outgoing.take_change(1_000_000).announce);
+    outgoing.maximum_bitrate(500_000);
+    assert_eq!(outgoing.take_change(1_100_000), Change::default());
+    outgoing.set_desired(900_000, 550_000, false, 1_100_000);
+    let expected = Change {
+        announce: false,
+        allocate: true,
+    };
+    assert_eq!(outgoing.take_change(1_200_000), expected);
+    outgoing.maximum_bitrate(440_000);
+    assert!(outgoing.take_change(1_300_000).announce);
+    outgoing.maximum_bitrate(700_000);
+    assert!(outgoing.take_change(1_400_000).announce);
+}
+
+#[test]
+fn where_it_starts_is_announced_once_before_the_receiver_tells_anything() {
+    let mut outgoing = outgoing(Feedback::TransportCc);
+    outgoing.left(1000, 0);
+    let announced = (1..20).filter(|tick| outgoing.handle_timeout(tick * TICK).announce);
+    assert_eq!(announced.collect::<Vec<_>>(), [1]);
+    assert_eq!(outgoing.info().available_bitrate, INITIAL_BITRATE);
+}
+
+#[test]
+fn what_is_desired_rises_at_once_and_falls_slowly() {
+    let mut desired = Desired::default();
+    desired.set(1_000_000, false, 0);
+    desired.set(200_000, false, 1_000_000);
+    assert!((desired.effective - 950_000.0).abs() < 1.0);
+    desired.set(200_000, false, 30_000_000);
+    assert!((desired.effective - 200_000.0).abs() < 1.0);
+    desired.set(0, true, 30_000_000);
+    assert!(desired.effective.abs() < 1.0);
+}
