@@ -65,6 +65,9 @@ pub struct WorkerSettings {
     pub dtls_certificate_file: Option<PathBuf>,
     /// File with its private key (PEM).
     pub dtls_private_key_file: Option<PathBuf>,
+    /// Longest time that a packet of a key frame waits so as not to overrun its receiver's link; zero: none waits. If not
+    /// given, it is what the worker takes: 100 ms. Transports tell in their dump how long packets did wait.
+    pub max_pacing_delay: Option<Duration>,
     /// The program. If not given, that of the variable `MEDIASOUP_WORKER_BIN`, or else `worker` next to this program, so
     /// that a build is served by the worker of the same build. With `MEDIASOUP_USE_VALGRIND=true` it runs under
     /// `MEDIASOUP_VALGRIND_BIN` (`valgrind`) with `MEDIASOUP_VALGRIND_OPTIONS`.
@@ -88,6 +91,7 @@ impl Default for WorkerSettings {
             rtc_max_port: 59_999,
             dtls_certificate_file: None,
             dtls_private_key_file: None,
+            max_pacing_delay: None,
             binary: None,
             environment: Vec::new(),
             start_timeout: Duration::from_secs(10),
@@ -112,6 +116,8 @@ impl WorkerSettings {
         let file = |name, path: &Option<PathBuf>| path.as_ref().map(|path| format!("--{name}={}", path.display()));
         arguments.extend(file("dtlsCertificateFile", &self.dtls_certificate_file));
         arguments.extend(file("dtlsPrivateKeyFile", &self.dtls_private_key_file));
+        let pacing = self.max_pacing_delay.map(|delay| delay.as_millis());
+        arguments.extend(pacing.map(|delay| format!("--maxPacingDelay={delay}")));
         arguments
     }
 }

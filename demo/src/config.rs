@@ -58,6 +58,9 @@ pub struct Config {
     /// Where the estimation of each peer's bandwidth begins, in bit/s
     #[arg(long, default_value_t = 1_000_000)]
     pub initial_outgoing_bitrate: u32,
+    /// Longest time in ms that a packet of a key frame waits so as not to overrun its receiver's link; 0: none waits
+    #[arg(long, default_value_t = 100)]
+    pub max_pacing_delay: u32,
     /// Most that each peer shall send, in bit/s; 0 for no limit
     #[arg(long, default_value_t = 1_500_000)]
     pub max_incoming_bitrate: u32,

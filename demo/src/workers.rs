@@ -148,6 +148,7 @@ async fn start_worker(config: &Config, index: usize) -> anyhow::Result<Running> 
         binary: config.worker_bin.clone(),
         rtc_min_port: config.rtc_min_port,
         rtc_max_port: config.rtc_max_port,
+        max_pacing_delay: Some(Duration::from_millis(config.max_pacing_delay.into())),
         ..WorkerSettings::default()
     };
     let worker = Worker::new(settings).await.context("cannot start a worker")?;

@@ -1,11 +1,13 @@
 //! Producers and consumers.
 
-use crate::common::{audio, next, packet, rest, router, video, worker};
+use std::time::Duration;
+
+use crate::common::{audio, next, packet, rest, router, settings, video, worker};
 use client::{
     CloseReason, Consumer, ConsumerEvent, ConsumerLayers, ConsumerOptions, ConsumerType, DecisionKind, DecisionReason,
-    DirectTransport, DirectTransportOptions, ErrorKind, Events, MediaKind, Producer, ProducerEvent, ProducerOptions,
-    ProducerType, Router, RtpCapabilities, RtpEncodingParameters, RtpParameters, TraceDirection, TraceInfo, TraceType,
-    Transport, TransportEvent, Worker,
+    DirectTransport, DirectTransportOptions, ErrorKind, Events, MediaKind, PacingDump, Producer, ProducerEvent,
+    ProducerOptions, ProducerType, Router, RtpCapabilities, RtpEncodingParameters, RtpParameters, TraceDirection,
+    TraceInfo, TraceType, Transport, TransportEvent, Worker, WorkerSettings,
 };
 
 struct Room {
@@ -15,7 +17,10 @@ struct Room {
 }
 
 async fn room() -> Room {
-    let worker = worker().await;
+    room_of(worker().await).await
+}
+
+async fn room_of(worker: Worker) -> Room {
     let router = router(&worker).await;
     let transport = router
         .create_direct_transport(DirectTransportOptions::default())
@@ -237,6 +242,30 @@ async fn a_consumer_tells_why_it_asked_for_a_key_frame() {
         sent: false,
     };
     assert_eq!(asked, [(what, DecisionReason::Started), (what, DecisionReason::Parent)]);
+}
+
+#[tokio::test]
+async fn a_transport_tells_how_bursts_are_spread() {
+    for (asked, told) in [
+        (None, 100),
+        (Some(Duration::from_millis(30)), 30),
+        (Some(Duration::ZERO), 0),
+    ] {
+        let settings = WorkerSettings {
+            max_pacing_delay: asked,
+            ..settings()
+        };
+        let room = room_of(Worker::new(settings).await.unwrap()).await;
+        assert_eq!(room.transport.dump().await.unwrap().pacing, None);
+        let producer = room.produce(MediaKind::Video, video(1)).await;
+        room.consume(&producer).await;
+        let pacing = PacingDump {
+            max_delay: told,
+            longest_wait: 0,
+            packets: 0,
+        };
+        assert_eq!(room.transport.dump().await.unwrap().pacing, Some(pacing));
+    }
 }
 
 #[tokio::test]
