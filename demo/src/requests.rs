@@ -79,7 +79,8 @@ impl Room {
             | "getConsumerStats"
             | "getDataProducerStats"
             | "getDataConsumerStats"
-            | "getConsumerDump" => report(member, method, &data).await,
+            | "getConsumerDump"
+            | "getTransportDump" => report(member, method, &data).await,
             _ => self.answer_joined(member, method, data, then).await,
         }
     }
@@ -214,6 +215,7 @@ async fn report(member: &Member, method: &str, data: &Value) -> Answer {
         "getDataConsumerStats" => {
             serde_json::to_value(member.data_consumer(text(data, "dataConsumerId")?)?.get_stats().await?)
         }
+        "getTransportDump" => serde_json::to_value(member.transport(text(data, "transportId")?)?.dump().await?),
         _ => serde_json::to_value(member.consumer(text(data, "consumerId")?)?.dump().await?),
     }?)
 }

@@ -243,6 +243,9 @@ async function choose() {
   await watcher.waitForFunction((card) => document.querySelectorAll(`${card} .why li`).length > 3, {}, card);
   seen.why = await watcher.evaluate((card) => [...document.querySelectorAll(`${card} .why li`)].map((item) => item.textContent), card);
   seen.photo = await photograph(watcher, `${scenario.name}-why`);
+  await watcher.locator('.connection .why summary').click();
+  await watcher.waitForFunction(() => document.querySelectorAll('.connection .why li').length > 1);
+  seen.whySoMuch = await watcher.evaluate(() => [...document.querySelectorAll('.connection .why li')].map((item) => item.textContent));
   const stop = `${card} .controls button`;
   await watcher.locator(stop).click();
   seen.stopped = await summary(({ paused }) => paused);

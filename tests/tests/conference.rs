@@ -221,6 +221,9 @@ fn a_user_chooses_what_comes_and_learns_why() {
     let reasons = seen["why"].as_array().expect("reasons");
     let asked = |reason: &Value| reason.as_str().is_some_and(|text| text.ends_with("you asked for it"));
     assert!(reasons.iter().any(asked), "{seen}");
+    let reasons = seen["whySoMuch"].as_array().expect("reasons");
+    let tried = |reason: &Value| reason.as_str().is_some_and(|text| text.contains("bit/s for a moment"));
+    assert!(reasons.iter().any(tried), "{seen}");
     assert_eq!(seen["stopped"]["paused"], true, "{seen}");
     assert_eq!(seen["again"]["paused"], false, "{seen}");
     assert!(seen["framesAgain"].as_i64() > Some(10), "{seen}");

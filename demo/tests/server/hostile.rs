@@ -15,7 +15,7 @@ use crate::client::{Client, LIMIT, dial, http_with, open, server, start, until};
 use crate::process::Demo;
 
 /// All methods, and what each of them needs.
-const METHODS: [(&str, &str); 24] = [
+const METHODS: [(&str, &str); 25] = [
     ("getRouterRtpCapabilities", ""),
     ("join", "displayName"),
     ("createWebRtcTransport", "forceTcp"),
@@ -36,6 +36,7 @@ const METHODS: [(&str, &str); 24] = [
     ("getProducerStats", "producerId"),
     ("getConsumerStats", "consumerId"),
     ("getConsumerDump", "consumerId"),
+    ("getTransportDump", "transportId"),
     ("getDataProducerStats", "dataProducerId"),
     ("getDataConsumerStats", "dataConsumerId"),
     ("applyNetworkThrottle", "secret"),

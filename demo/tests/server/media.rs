@@ -189,8 +189,11 @@ async fn statistics_of_all_kinds_are_told_to_their_owner_alone() {
         (&json!("data-consumer"), &json!("chat")),
         "{stats}"
     );
+    let dump = one.ask("getTransportDump", json!({ "transportId": transport })).await;
+    assert_eq!((&dump["id"], &dump["iceState"]), (&transport, &json!("new")), "{dump}");
     for (method, key, id) in [
         ("getTransportStats", "transportId", &transport),
+        ("getTransportDump", "transportId", &transport),
         ("getProducerStats", "producerId", &producer),
         ("getDataProducerStats", "dataProducerId", &data_producer),
     ] {

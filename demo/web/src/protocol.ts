@@ -32,13 +32,13 @@ export interface ConsumerScore {
   producerScores: number[];
 }
 
-/** A decision of a consumer in the server about what it sends, or several equal ones. */
+/** A decision of a consumer or a transport in the server about what it sends, or several equal ones. */
 export interface Decision {
   /** Milliseconds of the server's clock, of the first and of the last one. */
   timestamp: number;
   until: number;
   count: number;
-  /** "target", "switch", "keyFrameRequest", "drop" */
+  /** Of consumers "target", "switch", "keyFrameRequest", "drop"; of transports "raise", "lower", "probe", "limit", "allocate" */
   what: string;
   why: string;
   preferredLayers?: Layers;
@@ -46,6 +46,34 @@ export interface Decision {
   currentLayers?: Layers;
   /** Whether a request for a key frame went out. */
   sent?: boolean;
+  /** What is probed for, or the limit (0: none), in bits per second. */
+  bitrate?: number;
+  bandwidth?: Bandwidth;
+}
+
+/** What a transport in the server knew of the way to its peer; bits per second. */
+export interface Bandwidth {
+  /** What was thought possible before, and then. */
+  before: number;
+  estimate: number;
+  /** What was allowed of it. */
+  available: number;
+  /** What consumers would have liked to send, and were allowed to. */
+  desired: number;
+  allocated: number;
+  /** What a probe measured. */
+  measured?: number;
+  /** Milliseconds. */
+  roundTrip?: number;
+  /** Percent of the packets. */
+  lost: number;
+}
+
+/** What spreading bursts of packets has cost; times in milliseconds. */
+export interface Pacing {
+  maxDelay: number;
+  longestWait: number;
+  packets: number;
 }
 
 /** One entry of a server's statistics. */
@@ -96,6 +124,8 @@ export interface Requests {
   getConsumerStats: [{ consumerId: string }, ServerStats[]];
   /** What the server knows of a consumer; of which the decisions matter here. */
   getConsumerDump: [{ consumerId: string }, { decisions?: Decision[] }];
+  /** The same of a transport, and how bursts to this page are spread. */
+  getTransportDump: [{ transportId: string }, { decisions?: Decision[]; pacing?: Pacing }];
 }
 
 /** What comes with each notification. */

@@ -4,6 +4,7 @@ import { formatBitrate, formatLoss, formatSeconds } from '../stats';
 import { h, setText } from './dom';
 import { Plot } from './plot';
 import { StreamCard } from './stream-card';
+import { Why } from './why';
 
 /** Live figures: the connection as a whole, what the user sends, and each stream that comes. */
 export class Statistics {
@@ -14,6 +15,7 @@ export class Statistics {
   readonly #loss = new Plot({ title: 'Packet loss', format: formatLoss, least: 0.02 });
   readonly #roundTrip = new Plot({ title: 'Round trip', format: formatSeconds, least: 0.01 });
   readonly #path = h('p', { class: 'facts' });
+  readonly #why: Why;
   readonly #sent = h('tbody');
   readonly #streams = h('div', { class: 'streams' });
   readonly #cards = new Map<RemoteStream, StreamCard>();
@@ -22,10 +24,14 @@ export class Statistics {
   constructor(conference: Conference, monitor: Monitor) {
     this.#conference = conference;
     this.#monitor = monitor;
+    this.#why = new Why('What the server decided about what it sends to you, and why', async () => {
+      const transportId = conference.session?.receiveTransport?.id;
+      return transportId === undefined ? undefined : conference.request('getTransportDump', { transportId });
+    });
     const heads = ['Encoding', 'Size', 'fps', 'Bitrate', 'Limit'].map((head) => h('th', { scope: 'col' }, head));
     this.element = h('div', { class: 'statistics' },
-      h('section', { class: 'card' }, h('h3', {}, 'Connection'), this.#path,
-        this.#bitrate.element, this.#loss.element, this.#roundTrip.element),
+      h('section', { class: 'card connection' }, h('h3', {}, 'Connection'), this.#path,
+        this.#bitrate.element, this.#loss.element, this.#roundTrip.element, this.#why.element),
       h('section', { class: 'card' }, h('h3', {}, 'You send'),
         h('table', {}, h('thead', {}, h('tr', {}, ...heads)), this.#sent)),
       this.#streams);
@@ -35,6 +41,9 @@ export class Statistics {
   /** Figures are drawn while they are seen. */
   show(shown: boolean): void {
     this.#shown = shown;
+    if (shown) {
+      void this.#why.load();
+    }
     this.update();
   }
 
@@ -63,6 +72,7 @@ export class Statistics {
       { label: 'out', colour: 2, values: monitor.sendingLoss.values },
     ]);
     this.#roundTrip.update([{ label: '', colour: 1, values: monitor.roundTrip.values }]);
+    this.#why.update();
     this.#sent.replaceChildren(...(monitor.sent.length > 0 ? monitor.sent.map(row) : [
       h('tr', {}, h('td', { colspan: '5' }, 'Nothing')),
     ]));
@@ -83,6 +93,7 @@ export class Statistics {
         card = new StreamCard(this.#conference, stream);
         this.#cards.set(stream, card);
         this.#streams.append(card.element);
+        void this.#why.load();
       }
       card.update(this.#monitor.streams.get(stream));
     }

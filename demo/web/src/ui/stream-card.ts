@@ -1,11 +1,11 @@
 import type { Conference, RemoteStream } from '../conference';
-import { sentence } from '../decisions';
 import type { Layers } from '../protocol';
 import type { Source } from '../encodings';
 import type { StreamFigures } from '../monitor';
 import { formatBitrate, formatLoss, formatSeconds } from '../stats';
 import { h, setText } from './dom';
 import { Plot } from './plot';
+import { Why } from './why';
 
 export const SOURCE: Record<Source, string> = { microphone: 'microphone', camera: 'camera', screen: 'screen' };
 
@@ -26,7 +26,7 @@ export class StreamCard {
   readonly #quality: HTMLSelectElement | undefined;
   readonly #pace: HTMLSelectElement | undefined;
   readonly #pause: HTMLButtonElement;
-  readonly #why = h('details', { class: 'why', hidden: true }, h('summary', {}, 'What the server decided, and why'), h('ol'));
+  readonly #why: Why;
 
   constructor(conference: Conference, stream: RemoteStream) {
     this.#conference = conference;
@@ -43,6 +43,8 @@ export class StreamCard {
     if (stream.temporalLayers > 1) {
       this.#pace = this.#choice('Frame rate', names(PACES, stream.temporalLayers));
     }
+    const consumerId = stream.consumer.id;
+    this.#why = new Why('What the server decided, and why', () => conference.request('getConsumerDump', { consumerId }));
     this.#pause = h('button', { type: 'button', click: () => void conference.pause(stream, !stream.paused) });
     this.element = h('section', { class: 'card stream', 'data-consumer': stream.consumer.id },
       this.#title, this.#facts, this.#bitrate.element, this.#loss.element, this.#layers?.element,
@@ -52,9 +54,9 @@ export class StreamCard {
         video && labelled('Priority when bandwidth is short', this.#priority()),
         this.#pause,
         video && h('button', { type: 'button', click: () => void conference.requestKeyFrame(stream) }, 'Ask for a key frame')),
-      this.#why);
+      this.#why.element);
     this.update(undefined);
-    void this.#explain();
+    void this.#why.load();
   }
 
   /** Moves the focus here, for whoever came by a button elsewhere. */
@@ -92,9 +94,7 @@ export class StreamCard {
       { label: 'resolution', colour: 1, values: figures.spatialLayer.values },
       { label: 'frame rate', colour: 2, values: figures.temporalLayer.values, dashed: true },
     ]);
-    if (this.#why.open) {
-      void this.#explain();
-    }
+    this.#why.update();
   }
 
   #choice(name: string, options: string[]): HTMLSelectElement {
@@ -120,24 +120,6 @@ export class StreamCard {
     input.addEventListener('input', () => setText(value, input.value));
     input.addEventListener('change', () => void this.#conference.prioritise(this.#stream, input.valueAsNumber));
     return h('div', { class: 'range' }, input, value);
-  }
-
-  /** Shows the decisions of the server about this stream, if it tells them. */
-  async #explain(): Promise<void> {
-    try {
-      const consumerId = this.#stream.consumer.id;
-      const { decisions = [] } = await this.#conference.request('getConsumerDump', { consumerId });
-      const since = decisions[0]?.timestamp ?? 0;
-      const items = decisions.map((decision) => {
-        const { at, text } = sentence(decision, since);
-        return h('li', {}, h('time', {}, at), h('span', {}, text));
-      });
-      this.#why.querySelector('ol')?.replaceChildren(...items.reverse());
-      this.#why.hidden = items.length === 0;
-    } catch {
-      // The server does not tell, or the stream has ended.
-      this.#why.hidden = true;
-    }
   }
 }
 
