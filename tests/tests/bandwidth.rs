@@ -2,7 +2,7 @@
 
 use tests::bandwidth::figures::{Figures, measure, queue};
 use tests::bandwidth::links::{self, Scenario};
-use tests::bandwidth::{Run, run};
+use tests::bandwidth::{Run, foreign, oracle, run};
 
 /// Runs a scenario with this many seeds, and lets each be judged. Returns the runs.
 #[track_caller]
@@ -78,5 +78,39 @@ fn troubled_links_are_used_too() {
         judge(&scenario, 3, |figures| {
             figures.used >= least && figures.loss < most_lost && figures.queue < longest
         });
+    }
+}
+
+/// What others make of a link, which is put beside ours, is worth something only if they get a chance.
+#[test]
+fn those_that_are_compared_use_an_easy_link() {
+    let links = links::steady();
+    let easy = links
+        .iter()
+        .find(|scenario| scenario.narrow.capacity.at(0) == 1_000_000);
+    let easy = easy.expect("a steady link of 1 Mbit/s");
+    let even = |seed| foreign::run(easy, foreign::Rhythm::Even, seed);
+    let frames = |seed| foreign::run(easy, foreign::Rhythm::Frames, seed);
+    for seed in 1..=3 {
+        for (who, run, longest) in [
+            ("oracle", oracle::run(easy, seed), 10.0),
+            ("str0m", even(seed), 60.0),
+            ("str0m, frames", frames(seed), 200.0),
+        ] {
+            let figures = measure(easy, &run);
+            assert!(
+                (0.85..1.0).contains(&figures.used)
+                    && figures.ramp.is_some_and(|ramp| ramp <= 5.0)
+                    && figures.queue < longest
+                    && figures.loss < 0.01,
+                "{who}, seed {seed}: {figures:?}"
+            );
+            // The estimate is one of this link, and not where it started.
+            let end = run.flows[0].last().map(|sample| sample.estimate);
+            assert!(
+                end.is_some_and(|end| (700_000..1_200_000).contains(&end)),
+                "{who}, seed {seed}: {end:?}"
+            );
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! Layers that viewers get over narrow links: the best that fit, audio aside, and steady ones. In virtual time, seeded.
 
 use serde_json::Value;
+use tests::bandwidth::layers::{RATES, changes, watch};
+use tests::bandwidth::{links, on_all_cores};
 use tests::simulator::Simulation;
 use tests::simulator::bottleneck::{Bottleneck, Capacity, Narrow};
 
 const SECOND: u64 = 1_000_000;
-/// Bitrates of the spatial layers.
-const RATES: [u64; 3] = [150_000, 500_000, 1_500_000];
 
 /// So many viewers of as many sources in three sizes, all behind one link.
 fn room(capacity: Capacity, sources: usize, seed: u64) -> Simulation {
@@ -27,52 +27,30 @@ fn room(capacity: Capacity, sources: usize, seed: u64) -> Simulation {
     simulation
 }
 
-/// When the layers of a consumer changed, and to which spatial one.
-fn changes(simulation: &Simulation, consumer: &str) -> Vec<(u64, Option<u64>)> {
-    let told = simulation.told.iter();
-    let changes = told.filter(|(_, target, event, _)| target == consumer && event == "layerschange");
-    changes
-        .map(|(at, _, _, data): &(u64, String, String, Value)| (*at, data["spatialLayer"].as_u64()))
-        .collect()
-}
-
 /// The spatial layer that a consumer has now.
 fn layer(simulation: &Simulation, consumer: &str) -> Option<u64> {
-    changes(simulation, consumer).last().and_then(|(_, layer)| *layer)
+    changes(simulation, consumer).last().and_then(|change| change.spatial)
 }
 
 #[test]
 fn a_viewer_gets_the_best_layers_that_fit_and_keeps_them() {
-    // A quarter of the frames of the next size takes 0.4 of its bitrate, so there may be room for that.
-    let links = [
-        (300_000, 0..=1),
-        (900_000, 1..=2),
-        (3_000_000, 2..=2),
-        (20_000_000, 2..=2),
-    ];
-    for (capacity, expected) in links {
-        for seed in 1..=3 {
-            let what = format!("{capacity} bit/s, seed {seed}");
-            let mut simulation = room(Capacity::steady(capacity), 1, seed);
-            simulation.run(20 * SECOND);
-            let settled = simulation.now();
-            simulation.run(60 * SECOND);
-            assert!(
-                layer(&simulation, "u0").is_some_and(|layer| expected.contains(&layer)),
-                "{what}: {:?}",
-                changes(&simulation, "u0")
-            );
-            let mut since = changes(&simulation, "u0");
-            since.retain(|(at, _)| *at > settled);
-            // Between sizes; that fewer or more frames come is hardly seen.
-            since.dedup_by_key(|(_, layer)| *layer);
-            // Once in five seconds at most; mostly never.
-            assert!(since.len() <= 12, "{what}: {since:?}");
-            assert!(
-                since.windows(3).all(|three| three[2].0 - three[0].0 >= 5 * SECOND),
-                "{what}: {since:?}"
-            );
-        }
+    for scenario in links::steady() {
+        // A quarter of the frames of the next size takes 0.4 of its bitrate, so there may be room for that.
+        let expected = match scenario.narrow.capacity.at(0) {
+            300_000 => 0..=1,
+            600_000 => 1..=1,
+            1_000_000 => 1..=2,
+            _ => 2..=2,
+        };
+        on_all_cores(&[1, 2, 3], |seed| {
+            let watched = watch(&scenario, *seed);
+            let what = format!("{}, seed {seed}: {watched:?}", scenario.name);
+            let last = watched.changes.last().and_then(|change| change.spatial);
+            assert!(last.is_some_and(|layer| expected.contains(&layer)), "{what}");
+            // Between sizes; that fewer or more frames come is hardly seen. Mostly there is no change at all.
+            assert!(watched.per_minute().0 <= 12.0, "{what}");
+            assert!(!watched.oscillates_within(5 * SECOND), "{what}");
+        });
     }
 }
 

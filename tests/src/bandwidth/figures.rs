@@ -25,9 +25,9 @@ pub struct Figures {
     pub queue: f64,
     /// Share of packets that were lost, once settled, 0 to 1.
     pub loss: f64,
-    /// After each fall of the capacity: until the estimate was below it, in seconds.
+    /// After each fall of the capacity to less than half, for a while: until the estimate was below it, in seconds.
     pub back_off: Vec<Option<f64>>,
-    /// After each rise of the capacity: until the estimate reached 80 % and 90 % of it, in seconds.
+    /// After each rise of the capacity to more than double, for a while: until the estimate reached 80 % and 90 % of it, in seconds.
     pub rise: Vec<(Option<f64>, Option<f64>)>,
     /// How equal the flows were (Jain), 1 for equal ones.
     pub fairness: f64,
@@ -94,16 +94,27 @@ pub fn queue(scenario: &Scenario, runs: &[Run]) -> f64 {
     wait(settled.filter_map(|passed| passed.waited))
 }
 
+/// Shortest time in microseconds that a capacity lasts for its beginning to be a step.
+const LASTING: u64 = 5_000_000;
+
 type Rises = Vec<(Option<f64>, Option<f64>)>;
 
-/// How the estimate follows large steps of the capacity.
+/// How the estimate follows large steps of the capacity, before the next one.
 fn steps(scenario: &Scenario, flow: &[Sample]) -> (Vec<Option<f64>>, Rises) {
     let (mut falls, mut rises) = (Vec::new(), Vec::new());
-    for two in scenario.narrow.capacity.0.windows(2) {
+    let steps = &scenario.narrow.capacity.0;
+    for (index, two) in steps.windows(2).enumerate() {
         let [(_, before), (at, after)] = [two[0], two[1]];
+        let end = steps
+            .get(index + 2)
+            .map_or(u64::MAX, |(next, _)| *next)
+            .min(scenario.duration);
+        if end.saturating_sub(at) < LASTING {
+            continue;
+        }
         let reached = |fits: &dyn Fn(f64) -> bool| {
-            let later = flow.iter().filter(|sample| sample.at >= at);
-            let first = later.into_iter().find(|sample| fits(sample.estimate as f64));
+            let mut meanwhile = flow.iter().filter(|sample| (at..end).contains(&sample.at));
+            let first = meanwhile.find(|sample| fits(sample.estimate as f64));
             first.map(|sample| seconds(sample.at - at))
         };
         if after * 2 < before {

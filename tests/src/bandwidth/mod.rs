@@ -1,6 +1,8 @@
 //! How well the bandwidth of links is used: the same links for our estimator in the engine, and for others beside it.
 
 pub mod figures;
+pub mod foreign;
+pub mod layers;
 pub mod links;
 pub mod oracle;
 pub mod plot;

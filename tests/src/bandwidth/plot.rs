@@ -1,18 +1,24 @@
-//! Pictures of runs: PNG with four colours and no letters, so that nothing has to be installed for them.
+//! Pictures of runs: PNG with five colours and no letters, so that nothing has to be installed for them.
 
 use super::figures::Sample;
 use super::links::Scenario;
 
 const WIDTH: usize = 600;
 const HEIGHT: usize = 160;
-/// Four pixels are a byte, and each row begins with one of its own.
-const _: () = assert!(WIDTH.is_multiple_of(4));
-/// Colours: paper, the link, the estimate, what arrives.
-const PALETTE: [[u8; 3]; 4] = [[255, 255, 255], [190, 190, 190], [30, 90, 200], [220, 60, 40]];
+/// Two pixels are a byte, and each row begins with one of its own.
+const _: () = assert!(WIDTH.is_multiple_of(2));
+/// Colours: paper, the link, the estimate, what arrives, the estimate of another.
+const PALETTE: [[u8; 3]; 5] = [
+    [255, 255, 255],
+    [190, 190, 190],
+    [30, 90, 200],
+    [220, 60, 40],
+    [0, 110, 60],
+];
 
-/// A picture of a flow: capacity in grey, estimate in blue and what arrives in red, from 0 to 1.3 times of the widest
-/// that the link is, over the whole run.
-pub fn flow(scenario: &Scenario, samples: &[Sample]) -> Vec<u8> {
+/// A picture of a flow: capacity in grey, estimate in blue, what arrives in red and the estimate of another in green, from
+/// 0 to 1.3 times of the widest that the link is, over the whole run.
+pub fn flow(scenario: &Scenario, samples: &[Sample], other: &[Sample]) -> Vec<u8> {
     let mut pixels = vec![0_u8; WIDTH * HEIGHT];
     let widest = scenario.narrow.capacity.0.iter().map(|(_, rate)| *rate).max();
     let top = widest.unwrap_or(1) as f64 * 1.3;
@@ -38,9 +44,11 @@ pub fn flow(scenario: &Scenario, samples: &[Sample]) -> Vec<u8> {
             3,
         );
     }
-    for two in samples.windows(2) {
-        let (from, to) = (row(two[0].estimate as f64), row(two[1].estimate as f64));
-        line(&mut pixels, column(two[0].at), column(two[1].at), from, to, 2);
+    for (samples, colour) in [(other, 4), (samples, 2)] {
+        for two in samples.windows(2) {
+            let (from, to) = (row(two[0].estimate as f64), row(two[1].estimate as f64));
+            line(&mut pixels, column(two[0].at), column(two[1].at), from, to, colour);
+        }
     }
     png(&pixels)
 }
@@ -54,14 +62,13 @@ fn line(pixels: &mut [u8], left: usize, right: usize, from: usize, to: usize, co
     }
 }
 
-/// A PNG of two bits for each pixel.
+/// A PNG of four bits for each pixel.
 fn png(pixels: &[u8]) -> Vec<u8> {
-    let pack = |four: &[u8]| four.iter().fold(0, |byte, pixel| byte << 2 | pixel);
-    let packed: Vec<u8> = pixels.chunks(4).map(pack).collect();
+    let packed: Vec<u8> = pixels.chunks(2).map(|two| two[0] << 4 | two[1]).collect();
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, WIDTH as u32, HEIGHT as u32);
     encoder.set_color(png::ColorType::Indexed);
-    encoder.set_depth(png::BitDepth::Two);
+    encoder.set_depth(png::BitDepth::Four);
     encoder.set_palette(PALETTE.concat());
     let written = encoder
         .write_header()
