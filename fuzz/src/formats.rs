@@ -136,10 +136,8 @@ pub fn payloads(data: &[u8]) {
     let mut dependencies = DependencyReader::default();
     let mut temporal = Vp8Layers::new();
     let mut layers = SvcLayers::new(3, 3, choice & 0x80 != 0);
-    let mut timestamp = 0_u32;
     while !input.is_empty() {
         let control = input.byte();
-        timestamp = timestamp.wrapping_add(u32::from(control & 3) * 3000);
         let target = control >> 4 & 3;
         temporal.set_target(target);
         layers.set_target(Layers {
@@ -148,7 +146,12 @@ pub fn payloads(data: &[u8]) {
         });
         let payload = input.piece();
         let descriptor = match codec {
-            Some(Codec::Av1) => dependencies.read(payload, timestamp).unwrap_or_default(),
+            Some(Codec::Av1) => {
+                let again = dependencies.read_again(payload);
+                let read = dependencies.read(payload);
+                assert_eq!(read, again, "the same however often it is read");
+                read.unwrap_or_default()
+            }
             Some(codec) => codec.describe(payload),
             None => PayloadDescriptor::default().marked(payload),
         };

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::Producer;
 use crate::engine::mangle::ForwardedPacket;
 use crate::rtp::codec::Codec;
+use crate::rtp::extensions;
 use crate::rtp::packet::RtpHeader;
 use crate::rtp::retransmission::PacketStore;
 
@@ -17,10 +18,11 @@ const AUDIO_AGE: u64 = 1_000_000;
 const VIDEO_BYTES: usize = 4 << 20;
 const AUDIO_BYTES: usize = 256 << 10;
 
-/// How many packets before the first one of a key frame are looked at for packets of that frame.
-const MAX_OVERTAKEN_ARRIVALS: u32 = 60;
-/// How far ahead of it they may be.
-const MAX_OVERTAKERS: u16 = 30;
+/// How many packets before the first one of a key frame are looked at for packets that follow it. If that one was lost, it
+/// comes a round trip later: a tenth of a second is 40 packets at 4 Mbit/s, and there may be other streams.
+const MAX_OVERTAKEN_ARRIVALS: u32 = 256;
+/// How far ahead of it they may be. A key frame of three spatial layers has some 50 packets.
+const MAX_OVERTAKERS: u16 = 128;
 
 impl Producer {
     /// Keeps a packet that is to be forwarded; `received` is the packet that came in. Returns its number.
@@ -53,7 +55,7 @@ impl Producer {
         Some((ForwardedPacket::restore(bytes, facts)?, bytes))
     }
 
-    /// A packet that is kept, with the facts by which consumers decide.
+    /// A packet that is kept, with the facts by which consumers decide, by what is known of its stream now.
     pub fn stored_whole(&self, number: u32, now: u64) -> Option<(ForwardedPacket, &[u8])> {
         let (mut packet, bytes) = self.stored(number, now)?;
         let header = RtpHeader::parse(bytes).ok()?;
@@ -62,10 +64,6 @@ impl Producer {
             .iter()
             .enumerate()
             .find_map(|(index, stream)| Some((index, stream.as_ref().filter(|s| s.params.ssrc == header.ssrc)?)))?;
-        if stream.codec == Codec::Av1 {
-            // What its dependency descriptor means depends on the structure that was in force then.
-            return None;
-        }
         packet.encoding = index;
         packet.mapped_ssrc = self
             .rtp_mapping
@@ -76,7 +74,13 @@ impl Producer {
         packet.timestamp = header.timestamp;
         packet.marker = header.marker;
         packet.captured_at = stream.captured_at(header.timestamp, now);
-        packet.descriptor = stream.codec.describe(header.payload(bytes));
+        packet.descriptor = match stream.codec {
+            Codec::Av1 => header
+                .extension(bytes, extensions::DEPENDENCY_DESCRIPTOR)
+                .and_then(|value| stream.dependencies.read_again(value))
+                .unwrap_or_default(),
+            codec => codec.describe(header.payload(bytes)),
+        };
         packet.is_key_frame = packet.descriptor.is_key_frame;
         packet.key_frame_needed = self.waits_for_key_frame(stream);
         Some((packet, bytes))
@@ -85,14 +89,16 @@ impl Producer {
     /// Packets of the same stream that came shortly before `packet` (kept as `number`) but follow it: by how much, and
     /// their numbers.
     pub fn overtakers(&self, packet: &ForwardedPacket, number: u32, now: u64) -> SmallVec<[(u16, u32); 8]> {
-        let oldest = self.oldest_stored();
+        let (Some(store), Some(stream)) = (&self.store, self.stream(packet.encoding)) else {
+            return SmallVec::new();
+        };
         let mut overtakers: SmallVec<[(u16, u32); 8]> = (1..=MAX_OVERTAKEN_ARRIVALS)
             .map(|back| number.wrapping_sub(back))
-            .take_while(|number| number.wrapping_sub(oldest) < 1 << 31)
+            .take_while(|number| number.wrapping_sub(store.oldest()) < 1 << 31)
             .filter_map(|number| {
-                let (other, _) = self.stored_whole(number, now)?;
-                let ahead = other.sequence_number.wrapping_sub(packet.sequence_number);
-                let follows = other.encoding == packet.encoding && (1..=MAX_OVERTAKERS).contains(&ahead);
+                let header = RtpHeader::parse(store.get(number, now)?.0).ok()?;
+                let ahead = header.sequence_number.wrapping_sub(packet.sequence_number);
+                let follows = header.ssrc == stream.params.ssrc && (1..=MAX_OVERTAKERS).contains(&ahead);
                 follows.then_some((ahead, number))
             })
             .collect();

@@ -453,7 +453,7 @@ fn describe(stream: &mut RecvStream, mangler: &HeaderMangler, header: &RtpHeader
         },
         Codec::Av1 => mangler
             .dependency_descriptor(header, packet)
-            .and_then(|value| stream.dependencies.read(value, header.timestamp))
+            .and_then(|value| stream.dependencies.read(value))
             .unwrap_or_default(),
         _ => descriptor,
     }

@@ -11,65 +11,91 @@ const MAX_TEMPLATES: usize = 64;
 #[derive(Debug, Default)]
 pub struct DependencyReader {
     structure: Option<Box<Structure>>,
-    /// Timestamp of the last key frame: frames of other spatial layers with it belong to it.
-    key_timestamp: u32,
 }
 
 /// The layers that frames refer to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Structure {
     first_template: u8,
-    /// Layer of each template.
-    templates: Vec<Layers>,
+    /// Decode targets.
+    targets: u32,
+    templates: Vec<Template>,
+}
+
+/// What frames of a kind have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Template {
+    layer: Layers,
+    /// How many frames back they refer at most; 0: to none.
+    reach: u32,
 }
 
 impl DependencyReader {
-    /// Reads the value of the extension of a packet with this timestamp. None: it says nothing of use; what was known
-    /// before stays.
-    pub fn read(&mut self, value: &[u8], timestamp: u32) -> Option<PayloadDescriptor> {
+    /// Reads the value of the extension of a packet. None: it says nothing of use; what was known before stays.
+    pub fn read(&mut self, value: &[u8]) -> Option<PayloadDescriptor> {
+        let (descriptor, structure) = self.parse(value)?;
+        if let Some(structure) = structure {
+            // Only a whole one takes the place of the one before.
+            self.structure = Some(Box::new(structure));
+        }
+        Some(descriptor)
+    }
+
+    /// Reads the value of a packet that came before, but belongs to what came since; changes nothing.
+    pub fn read_again(&self, value: &[u8]) -> Option<PayloadDescriptor> {
+        self.parse(value).map(|(descriptor, _)| descriptor)
+    }
+
+    fn parse(&self, value: &[u8]) -> Option<(PayloadDescriptor, Option<Structure>)> {
         let mut bits = Bits::new(value);
         let (start, end) = (bits.flag()?, bits.flag()?);
         let template = bits.read(6)? as u8;
         let number = bits.read(16)? as u16;
-        let mut is_key_frame = false;
+        let mut flags = [false; 5];
         if value.len() > 3 {
-            let has_structure = bits.flag()?;
-            // Active decode targets and what is custom to the frame: dependencies that we do not follow.
-            bits.read(4)?;
-            if has_structure {
-                // Only a whole one takes the place of the one before.
-                self.structure = Some(Box::new(Structure::read(&mut bits)?));
-                self.key_timestamp = timestamp;
-                is_key_frame = true;
+            for flag in &mut flags {
+                *flag = bits.flag()?;
             }
         }
-        let structure = self.structure.as_ref()?;
+        let [has_structure, has_active_targets, has_targets, has_references, _] = flags;
+        let brought = if has_structure {
+            Some(Structure::read(&mut bits)?)
+        } else {
+            None
+        };
+        let structure = brought.as_ref().or(self.structure.as_deref())?;
         let index = template.wrapping_sub(structure.first_template) & 0x3f;
-        let layer = *structure.templates.get(usize::from(index))?;
+        let Template { layer, mut reach } = *structure.templates.get(usize::from(index))?;
+        if has_references {
+            let targets = structure.targets * (u32::from(has_active_targets) + 2 * u32::from(has_targets));
+            reach = bits.own_reach(targets).unwrap_or(u32::MAX);
+        }
         let packet = LayerPacket {
-            picture: Some((number, 16)),
+            // Frames of a picture have consecutive numbers, from the lowest layer on.
+            picture: Some((number.wrapping_sub(layer.spatial.into()), 16)),
             layer,
             start,
             end,
-            is_key_frame,
-            inter_predicted: timestamp != self.key_timestamp,
+            is_key_frame: has_structure,
+            inter_predicted: reach > layer.spatial.into(),
             // Whether a layer can be entered here is not told by what we read; the usual structures allow it.
             inter_layer: false,
             switching_up: true,
         };
-        Some(PayloadDescriptor {
-            is_key_frame,
+        let descriptor = PayloadDescriptor {
+            is_key_frame: has_structure,
             spatial_layer: layer.spatial,
             temporal_layer: layer.temporal,
             details: Details::Layered(packet),
-        })
+        };
+        Some((descriptor, brought))
     }
 }
 
 impl Structure {
     fn read(bits: &mut Bits<'_>) -> Option<Self> {
         let first_template = bits.read(6)? as u8;
-        let targets = bits.read(5)? as usize + 1;
+        let targets = bits.read(5)? + 1;
         let mut templates = Vec::new();
         let mut layer = Layers {
             spatial: 0,
@@ -79,7 +105,7 @@ impl Structure {
             if templates.len() == MAX_TEMPLATES {
                 return None;
             }
-            templates.push(layer);
+            templates.push(Template { layer, reach: 0 });
             match bits.read(2)? {
                 0 => {}
                 1 => layer.temporal += 1,
@@ -96,16 +122,17 @@ impl Structure {
                 return None;
             }
         }
-        // The rest is read for whether it is there.
-        for _ in 0..templates.len() * targets {
+        // Of what each decode target needs nothing is used here.
+        for _ in 0..templates.len() as u32 * targets {
             bits.read(2)?;
         }
-        for _ in &templates {
+        for template in &mut templates {
             while bits.flag()? {
-                bits.read(4)?;
+                template.reach = template.reach.max(bits.read(4)? + 1);
             }
         }
-        let chains = bits.non_symmetric(targets as u32 + 1)?;
+        // The rest is read for whether it is there.
+        let chains = bits.non_symmetric(targets + 1)?;
         if chains > 0 {
             for _ in 0..targets {
                 bits.non_symmetric(chains)?;
@@ -121,6 +148,7 @@ impl Structure {
         }
         Some(Self {
             first_template,
+            targets,
             templates,
         })
     }
@@ -151,6 +179,20 @@ impl<'a> Bits<'a> {
             value = value << 1 | u32::from(self.flag()?);
         }
         Some(value)
+    }
+
+    /// How many frames back a frame refers that differs from its template; `skipped` bits come before that.
+    fn own_reach(&mut self, skipped: u32) -> Option<u32> {
+        for _ in 0..skipped {
+            self.flag()?;
+        }
+        let mut reach = 0;
+        loop {
+            match self.read(2)? {
+                0 => return Some(reach),
+                nibbles => reach = reach.max(self.read(4 * nibbles)? + 1),
+            }
+        }
     }
 
     /// A number below `limit` (AV1 specification 4.10.7).
@@ -220,8 +262,8 @@ mod tests {
         writer.bytes()
     }
 
-    fn layer(reader: &mut DependencyReader, value: &[u8], timestamp: u32) -> Option<(u8, u8, bool)> {
-        let descriptor = reader.read(value, timestamp)?;
+    fn layer(reader: &mut DependencyReader, value: &[u8]) -> Option<(u8, u8, bool)> {
+        let descriptor = reader.read(value)?;
         Some((
             descriptor.spatial_layer,
             descriptor.temporal_layer,
@@ -232,29 +274,81 @@ mod tests {
     #[test]
     fn templates_give_layers() {
         let mut reader = DependencyReader::default();
-        assert_eq!(layer(&mut reader, &frame(62, 1), 0), None);
+        assert_eq!(layer(&mut reader, &frame(62, 1)), None);
         // Template ids wrap.
-        assert_eq!(layer(&mut reader, &key_frame(62), 9), Some((0, 0, true)));
-        let read = [62, 63, 0, 1, 2].map(|template| layer(&mut reader, &frame(template, 101), 10));
+        assert_eq!(layer(&mut reader, &key_frame(62)), Some((0, 0, true)));
+        let read = [62, 63, 0, 1, 2].map(|template| layer(&mut reader, &frame(template, 101)));
         let known = |spatial, temporal| Some((spatial, temporal, false));
         assert_eq!(read, [known(0, 0), known(0, 1), known(1, 0), known(1, 1), None]);
-        let Some(Details::Layered(packet)) = reader.read(&frame(0, 102), 9).map(|descriptor| descriptor.details) else {
-            panic!("no layers");
+        let packet = packet(&reader, &frame(0, 102));
+        assert!(packet.end && !packet.start);
+    }
+
+    fn packet(reader: &DependencyReader, value: &[u8]) -> LayerPacket {
+        match reader.read_again(value).unwrap().details {
+            Details::Layered(packet) => packet,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn frames_of_a_picture_have_one_number_and_those_of_a_key_picture_refer_to_nothing_before_it() {
+        let mut reader = DependencyReader::default();
+        assert_eq!(reader.read_again(&frame(0, 101)), None);
+        let whole = packet(&reader, &key_frame(0));
+        assert!(whole.is_key_frame && !whole.inter_predicted);
+        // Reading again leaves nothing behind.
+        assert_eq!(reader.read_again(&frame(0, 101)), None);
+        reader.read(&key_frame(0)).unwrap();
+        let read = [(0, 100), (2, 101), (1, 102), (3, 103)].map(|(template, number)| {
+            let packet = packet(&reader, &frame(template, number));
+            (packet.picture.map(|(number, _)| number), packet.inter_predicted)
+        });
+        assert_eq!(
+            read,
+            [
+                (Some(100), false),
+                (Some(100), false),
+                (Some(102), true),
+                (Some(102), true)
+            ]
+        );
+        // References of its own, behind the active ones of four decode targets and what it is for them: to the frame
+        // before, and to that before the picture, or what it is like is cut off.
+        let own = |reaches: &[u32]| {
+            let mut writer = Writer::default();
+            writer
+                .put(0b01, 2)
+                .put(2, 6)
+                .put(101, 16)
+                .put(0b01110, 5)
+                .put(0b1111, 4)
+                .put(0xaa, 8);
+            for reach in reaches {
+                writer.put(1, 2).put(reach - 1, 4);
+            }
+            writer.put(0, 2);
+            packet(&reader, &writer.bytes()).inter_predicted
         };
-        assert!(!packet.inter_predicted && packet.end && !packet.start);
-        assert_eq!(packet.picture, Some((102, 16)));
+        assert_eq!(
+            [own(&[]), own(&[1]), own(&[2]), own(&[1, 2])],
+            [false, false, true, true]
+        );
+        let mut cut = Writer::default();
+        cut.put(0b01, 2).put(2, 6).put(101, 16).put(0b00010, 5).put(0b110, 3);
+        assert!(packet(&reader, &cut.bytes()).inter_predicted);
     }
 
     #[test]
     fn a_structure_cut_short_does_not_replace_the_one_before() {
         let mut reader = DependencyReader::default();
         let whole = key_frame(10);
-        reader.read(&whole, 0).unwrap();
+        reader.read(&whole).unwrap();
         for length in 0..whole.len() {
-            let cut = reader.read(&key_frame(20)[..length], 5);
+            let cut = reader.read(&key_frame(20)[..length]);
             assert!(cut.is_none(), "{length}");
         }
-        assert_eq!(layer(&mut reader, &frame(13, 1), 1), Some((1, 1, false)));
+        assert_eq!(layer(&mut reader, &frame(13, 1)), Some((1, 1, false)));
     }
 
     proptest! {
@@ -262,7 +356,7 @@ mod tests {
         fn nothing_panics(values: Vec<Vec<u8>>) {
             let mut reader = DependencyReader::default();
             for value in values {
-                reader.read(&value, 0);
+                reader.read(&value);
             }
         }
 
