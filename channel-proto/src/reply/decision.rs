@@ -93,6 +93,8 @@ pub enum DecisionReason {
     KeyFrame,
     /// A frame came with which a receiver can go over to other layers.
     SwitchPoint,
+    /// A key frame of the target came after pictures that follow it.
+    KeyFrameLate,
     /// Timestamps of a key frame do not fit to what was sent before.
     Timestamps,
     /// The sender began anew.

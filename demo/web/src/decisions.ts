@@ -12,6 +12,7 @@ const REASONS: Record<string, string> = {
   clock: 'the times of a stream became known',
   spatialLayers: 'the sender sends other resolutions',
   keyFrame: 'a key frame came',
+  keyFrameLate: 'a key frame came too late',
   switchPoint: 'a frame came that allows it',
   timestamps: 'times do not fit yet',
   senderRestarted: 'the sender began anew',

@@ -10,6 +10,7 @@ mod nack_storm;
 mod narrow_link;
 mod overtaking;
 mod pauses;
+mod recorded_key_frames;
 mod recorded_layers;
 mod restarts;
 mod rids;

@@ -144,7 +144,14 @@ impl Consumer {
                 let facts = |spatial: u8| facts(producer, encodings, spatial);
                 simulcast.forward(packet, index as u8, supported, &facts)
             }
-            Policy::Svc(svc) => svc.forward(packet, supported),
+            Policy::Svc(svc) => {
+                let outcome = svc.forward(packet, supported);
+                // It came behind pictures that follow it, of which layers have been left out.
+                if packet.is_key_frame && svc.waits_for_key_frame() {
+                    self.wanted_key_frame = Some((packet.encoding, Why::KeyFrameLate));
+                }
+                outcome
+            }
         };
         match outcome {
             Outcome::Foreign => None,

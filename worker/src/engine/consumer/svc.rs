@@ -19,6 +19,8 @@ pub struct Svc {
     target: Option<Layers>,
     /// Nothing has been sent since it last became active.
     starting: bool,
+    /// The layers of what was sent last.
+    sent: Option<Layers>,
 }
 
 impl Svc {
@@ -33,6 +35,7 @@ impl Svc {
             preferred,
             target: None,
             starting: true,
+            sent: None,
         }
     }
 
@@ -129,12 +132,19 @@ impl Svc {
         }
     }
 
+    /// Whether it sends other spatial layers than it aims at until a key frame comes.
+    pub fn waits_for_key_frame(&self) -> bool {
+        let layers = self.target.zip(self.current());
+        layers.is_some_and(|(target, current)| {
+            target.spatial > current.spatial || (self.k_svc && target.spatial < current.spatial)
+        })
+    }
+
     /// Decides on a packet.
     pub fn forward(&mut self, packet: &ForwardedPacket, supported: bool) -> Outcome {
         if self.target.is_none() {
             return Outcome::Drop(Why::NoTarget);
         }
-        let before = self.current();
         if self.starting && packet.key_frame_needed && !packet.is_key_frame {
             return Outcome::Drop(Why::NoKeyFrame);
         }
@@ -156,11 +166,14 @@ impl Svc {
         };
         let began = std::mem::take(&mut self.starting);
         if began {
+            self.sent = None;
             self.sequence.sync(packet.sequence_number.wrapping_sub(1));
         }
         let Some(sequence_number) = self.sequence.input(packet.sequence_number) else {
             return Outcome::Drop(Why::Late);
         };
+        let current = self.current();
+        let before = std::mem::replace(&mut self.sent, current);
         Outcome::Send(Forwarded {
             sequence_number,
             timestamp: packet.timestamp,
@@ -168,7 +181,7 @@ impl Svc {
             vp8: None,
             began,
             switched: false,
-            layers_changed: self.current() != before,
+            layers_changed: current != before,
         })
     }
 }

@@ -165,3 +165,82 @@ fn a_first_packet_that_is_left_out_does_not_use_up_the_beginning() {
         Some((1000, false))
     );
 }
+
+fn of_layer(spatial: u8) -> Layers {
+    Layers { spatial, temporal: 0 }
+}
+
+#[test]
+fn packets_that_overtake_the_first_one_of_a_key_frame_leave_room_for_it() {
+    let mut consumer = svc(false);
+    consumer.set_preferred(of_layer(0));
+    consumer.evaluate(&stream(0b111), false);
+    consumer.forward(&packet(20, 3, 0, true), true);
+    assert_eq!(
+        consumer.forward(&packet(21, 3, 1, true), true),
+        Outcome::Drop(Why::Layer)
+    );
+    consumer.set_preferred(of_layer(2));
+    consumer.evaluate(&stream(0b111), false);
+    assert!(consumer.waits_for_key_frame());
+    let come = [(25, 2), (24, 1), (23, 0)].map(|(sequence, spatial)| packet(sequence, 4, spatial, true));
+    let numbers = come.map(|packet| sent(consumer.forward(&packet, true)).map(|(number, _)| number));
+    // That of 22 is left for it.
+    assert_eq!(numbers, [Some(1004), Some(1003), Some(1002)]);
+    assert!(!consumer.waits_for_key_frame());
+}
+
+#[test]
+fn a_key_frame_behind_pictures_of_which_layers_were_left_out_is_waited_for_again() {
+    for k_svc in [false, true] {
+        let mut consumer = svc(k_svc);
+        consumer.set_preferred(of_layer(0));
+        consumer.evaluate(&stream(0b111), false);
+        consumer.forward(&packet(20, 3, 0, true), true);
+        consumer.set_preferred(of_layer(2));
+        consumer.evaluate(&stream(0b111), false);
+        assert_eq!(
+            sent(consumer.forward(&packet(24, 5, 0, false), true)),
+            Some((1004, true))
+        );
+        assert_eq!(
+            consumer.forward(&packet(25, 5, 2, false), true),
+            Outcome::Drop(Why::Layer)
+        );
+        assert_eq!(
+            sent(consumer.forward(&packet(27, 6, 0, false), true)),
+            Some((1006, true))
+        );
+        // 25 would have to go out between these two now.
+        assert_eq!(
+            sent(consumer.forward(&packet(21, 4, 0, true), true)),
+            Some((1001, true))
+        );
+        assert_eq!(consumer.current(), Some(of_layer(0)));
+        assert!(consumer.waits_for_key_frame(), "{k_svc}");
+    }
+}
+
+#[test]
+fn layers_that_end_with_a_packet_that_is_left_out_are_told_with_the_next_one() {
+    let mut consumer = svc(true);
+    consumer.evaluate(&stream(0b111), false);
+    consumer.forward(&packet(20, 3, 0, true), true);
+    consumer.set_preferred(of_layer(1));
+    consumer.evaluate(&stream(0b111), false);
+    assert_eq!(
+        consumer.forward(&packet(23, 4, 2, true), true),
+        Outcome::Drop(Why::Layer)
+    );
+    let changed = [(22, 1), (21, 0)].map(|(sequence, spatial)| {
+        let outcome = consumer.forward(&packet(sequence, 4, spatial, true), true);
+        matches!(
+            outcome,
+            Outcome::Send(Forwarded {
+                layers_changed: true,
+                ..
+            })
+        )
+    });
+    assert_eq!(changed, [true, false]);
+}

@@ -32,7 +32,8 @@ pub struct LayerPacket {
     pub end: bool,
     /// A receiver can begin here.
     pub is_key_frame: bool,
-    /// Predicted from earlier pictures.
+    /// Predicted from earlier pictures. A frame that is not can be entered from the layer below (RFC 9628 4.2); in a key
+    /// picture none is.
     pub inter_predicted: bool,
     /// Predicted from the spatial layer below.
     pub inter_layer: bool,
@@ -75,6 +76,8 @@ pub struct SvcLayers {
     newest: Option<(u16, u32)>,
     /// Layers that may go out from a picture on, newest last; spilled only by changes in quick succession.
     changes: SmallVec<[(u16, Layers); 2]>,
+    /// The newest picture of which higher spatial layers were left out, and the lowest of these.
+    left_out: Option<(u16, u8)>,
 }
 
 /// Distance from `from` to `to` on a ring of so many bits; negative if `to` is older.
@@ -107,6 +110,7 @@ impl SvcLayers {
             reachable: 0,
             newest: None,
             changes: SmallVec::new(),
+            left_out: None,
         }
     }
 
@@ -126,6 +130,7 @@ impl SvcLayers {
         self.reachable = 0;
         self.newest = None;
         self.changes.clear();
+        self.left_out = None;
     }
 
     /// None: the packet is to be dropped. Otherwise whether it ends a picture of the receiver.
@@ -142,6 +147,13 @@ impl SvcLayers {
         }
         let mut current = self.switch_spatial(packet, layer)?;
         if self.is_filtered(packet, layer, current) {
+            if self.current.is_some_and(|before| current.spatial < before.spatial) {
+                // The key picture with which its layer ends.
+                self.update(packet, current, false);
+            }
+            if layer.spatial > current.spatial {
+                self.note_left_out(packet, layer.spatial);
+            }
             return None;
         }
         if layer.temporal > current.temporal.max(self.reachable.min(self.target.temporal)) {
@@ -162,22 +174,21 @@ impl SvcLayers {
     }
 
     fn switch_spatial(&self, packet: &LayerPacket, layer: Layers) -> Option<Layers> {
+        let target = self.target.spatial;
         let Some(mut current) = self.current else {
             let first = Layers {
-                spatial: self.target.spatial,
+                spatial: target,
                 temporal: 0,
             };
             return packet.is_key_frame.then_some(first);
         };
-        let target = self.target.spatial;
-        if target > current.spatial && packet.is_key_frame {
-            current = Layers {
-                spatial: target,
-                temporal: 0,
-            };
+        if target > current.spatial {
+            if let Some(spatial) = self.entered(packet, layer, current.spatial) {
+                current = Layers { spatial, temporal: 0 };
+            }
         } else if target < current.spatial {
             let here = if self.k_svc {
-                packet.is_key_frame
+                packet.is_key_frame || (!packet.inter_predicted && self.is_first_of_picture(packet))
             } else {
                 // With a packet that goes out: the marker it gets tells the receiver.
                 layer.spatial == target && packet.end && layer.temporal <= current.temporal
@@ -188,6 +199,46 @@ impl SvcLayers {
             }
         }
         Some(current)
+    }
+
+    /// The spatial layer up to which a packet lets the receiver climb. Those of a key picture may come in any order, its
+    /// first one last, and none can be sent later: what follows one that was left out has taken its number.
+    fn entered(&self, packet: &LayerPacket, layer: Layers, current: u8) -> Option<u8> {
+        let target = self.target.spatial;
+        let opens = !packet.inter_predicted && layer.temporal == 0 && layer.spatial <= target;
+        let spatial = match layer.spatial {
+            _ if packet.is_key_frame => target,
+            _ if !opens => return None,
+            0 => target,
+            // What is below it has been overtaken: otherwise the picture would have been entered by that.
+            _ if self.is_first_of_picture(packet) => target,
+            above if above == current + 1 => above,
+            _ => return None,
+        };
+        let is_whole = match (packet.picture, self.left_out) {
+            (Some((picture_id, _)), Some((picture, lowest))) => picture_id != picture || lowest > spatial,
+            _ => true,
+        };
+        is_whole.then_some(spatial)
+    }
+
+    /// Nothing has been sent of its picture or of newer ones.
+    fn is_first_of_picture(&self, packet: &LayerPacket) -> bool {
+        match (packet.picture, self.newest) {
+            (Some((picture_id, bits)), Some((newest, _))) => distance(newest, picture_id, bits) > 0,
+            _ => false,
+        }
+    }
+
+    fn note_left_out(&mut self, packet: &LayerPacket, spatial: u8) {
+        let Some((picture_id, bits)) = packet.picture else {
+            return;
+        };
+        match &mut self.left_out {
+            Some((picture, lowest)) if *picture == picture_id => *lowest = spatial.min(*lowest),
+            Some((picture, _)) if distance(*picture, picture_id, bits) < 0 => {}
+            left_out => *left_out = Some((picture_id, spatial)),
+        }
     }
 
     fn is_filtered(&self, packet: &LayerPacket, layer: Layers, current: Layers) -> bool {
@@ -210,6 +261,9 @@ impl SvcLayers {
 
     /// Remembers what may go out from this packet's picture on; `reaches_more`: not by what came before it.
     fn update(&mut self, packet: &LayerPacket, current: Layers, reaches_more: bool) {
+        if self.current.is_some_and(|before| current.spatial > before.spatial) {
+            self.left_out = None;
+        }
         self.current = Some(current);
         let Some((picture_id, bits)) = packet.picture else {
             return;

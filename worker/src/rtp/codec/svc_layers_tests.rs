@@ -89,6 +89,79 @@ fn k_svc_sends_lower_layers_in_key_frames_only_and_switches_there() {
 }
 
 #[test]
+fn a_key_picture_is_entered_with_whichever_packet_of_it_comes_first() {
+    for first in 0..3 {
+        let mut filter = started(false, layers(0, 0));
+        filter.set_target(layers(2, 0));
+        assert_eq!(process(&mut filter, &frame(0, 0, 0)), Some(true));
+        assert_eq!(process(&mut filter, &frame(0, 2, 0)), None);
+        for spatial in [first, (first + 1) % 3, (first + 2) % 3] {
+            // The first packet of the lowest layer is still to come.
+            let packet = Descriptor {
+                start: false,
+                is_key_frame: false,
+                ..key_frame(1, spatial)
+            };
+            assert_eq!(process(&mut filter, &packet), Some(spatial == 2), "{first} {spatial}");
+        }
+        assert_eq!(process(&mut filter, &frame(2, 2, 0)), Some(true));
+        // Above what is wanted.
+        filter.set_target(layers(0, 0));
+        assert_eq!(process(&mut filter, &frame(3, 0, 0)), Some(true));
+        filter.set_target(layers(1, 0));
+        assert_eq!(process(&mut filter, &key_frame(4, 2)), None);
+        assert_eq!(process(&mut filter, &key_frame(4, 1)), Some(true));
+    }
+}
+
+#[test]
+fn a_layer_is_entered_where_it_is_predicted_from_the_one_below_only() {
+    let alone = |picture_id, spatial| Descriptor {
+        inter_predicted: false,
+        ..frame(picture_id, spatial, 0)
+    };
+    let mut filter = started(false, layers(0, 0));
+    filter.set_target(layers(2, 0));
+    assert_eq!(process(&mut filter, &frame(0, 0, 0)), Some(true));
+    assert_eq!(process(&mut filter, &frame(0, 1, 0)), None);
+    // It needs the layer between, of which earlier frames were left out.
+    assert_eq!(process(&mut filter, &alone(0, 2)), None);
+    assert_eq!(process(&mut filter, &frame(1, 0, 0)), Some(true));
+    assert_eq!(process(&mut filter, &alone(1, 1)), Some(true));
+    assert_eq!(process(&mut filter, &frame(1, 2, 0)), None);
+    assert_eq!(filter.current(), Some(layers(1, 0)));
+}
+
+#[test]
+fn a_picture_of_which_layers_were_left_out_is_not_entered() {
+    let mut filter = started(false, layers(0, 0));
+    assert_eq!(process(&mut filter, &key_frame(0, 1)), None);
+    filter.set_target(layers(2, 0));
+    assert_eq!(process(&mut filter, &key_frame(0, 0)), Some(true));
+    assert_eq!(process(&mut filter, &key_frame(0, 2)), None);
+    // Those above what is wanted do not matter.
+    filter.set_target(layers(1, 0));
+    assert_eq!(process(&mut filter, &key_frame(1, 2)), None);
+    assert_eq!(process(&mut filter, &key_frame(1, 0)), Some(false));
+    assert_eq!(filter.current(), Some(layers(1, 0)));
+}
+
+#[test]
+fn k_svc_goes_down_with_whichever_packet_of_a_key_picture_comes_first_but_not_within_it() {
+    let mut filter = started(true, layers(2, 0));
+    filter.set_target(layers(1, 0));
+    assert_eq!(process(&mut filter, &key_frame(0, 2)), None);
+    assert_eq!(process(&mut filter, &frame(1, 2, 0)), None);
+    assert_eq!(process(&mut filter, &frame(1, 1, 0)), Some(true));
+    assert_eq!(process(&mut filter, &key_frame(0, 0)), Some(false));
+    let mut filter = started(true, layers(2, 0));
+    assert_eq!(process(&mut filter, &key_frame(0, 0)), Some(false));
+    filter.set_target(layers(1, 0));
+    assert_eq!(process(&mut filter, &key_frame(0, 2)), Some(true));
+    assert_eq!(process(&mut filter, &frame(1, 2, 0)), Some(true));
+}
+
+#[test]
 fn temporal_layers_are_entered_at_switching_points_and_left_at_the_lower_layer() {
     let mut filter = started(false, layers(0, 0));
     filter.set_target(layers(0, 2));
