@@ -179,6 +179,8 @@ impl Restraint {
             let failed = self.climbed_at.take().is_some_and(|at| now.saturating_sub(at) < FAILED);
             self.hold = if failed {
                 (2 * self.hold).clamp(HOLD.0, HOLD.1)
+            } else if self.holds(now) {
+                self.hold
             } else {
                 HOLD.0
             };
@@ -295,6 +297,30 @@ mod tests {
             (fresh(450_000), fresh(400_000)),
             (Some(layers(2, 0)), Some(layers(1, 2)))
         );
+    }
+
+    #[test]
+    fn falling_further_does_not_shorten_the_pause_after_failing() {
+        let mut restraint = Restraint::default();
+        let mut pauses = Vec::new();
+        let mut now = 0;
+        for _ in 0..5 {
+            restraint.moved(Some(layers(1, 2)), Some(layers(2, 0)), now);
+            // At once, and a moment later once more.
+            restraint.moved(Some(layers(2, 0)), Some(layers(1, 2)), now + 1_000_000);
+            restraint.moved(Some(layers(1, 2)), Some(layers(1, 0)), now + 1_100_000);
+            now += 1_100_000;
+            let from = now;
+            while restraint.holds(now) {
+                now += 1_000_000;
+            }
+            pauses.push((now - from) / 1_000_000);
+        }
+        assert_eq!(pauses, [10, 20, 40, 60, 60]);
+        // Not because it had failed before.
+        now += 100_000_000;
+        restraint.moved(Some(layers(1, 2)), Some(layers(1, 0)), now);
+        assert!(restraint.holds(now + 9_000_000) && !restraint.holds(now + 11_000_000));
     }
 
     #[test]
