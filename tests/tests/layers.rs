@@ -5,6 +5,8 @@ use tests::bandwidth::layers::{RATES, changes, watch};
 use tests::bandwidth::{links, on_all_cores};
 use tests::simulator::Simulation;
 use tests::simulator::bottleneck::{Bottleneck, Capacity, Narrow};
+use tests::simulator::network::{Direction, Link};
+use worker::bwe::Feedback;
 
 const SECOND: u64 = 1_000_000;
 
@@ -156,5 +158,73 @@ fn a_transport_tells_why_it_sends_what_it_sends() {
         );
         let since = late.last().unwrap()["timestamp"].as_u64().unwrap() - late[0]["timestamp"].as_u64().unwrap();
         assert!(since > 3000, "seed {seed}: {late:#?}");
+    }
+}
+
+/// The share of packets that a viewer lost between two looks at what it counted.
+fn lost(before: (u64, u64), after: (u64, u64)) -> f64 {
+    let expected = (after.0 - before.0) as f64;
+    1.0 - (after.1 - before.1) as f64 / expected.max(1.0)
+}
+
+/// Most receivers that say what they can take find it by delays, which a path that just drops what is too much hides.
+#[test]
+fn a_receiver_that_says_a_rate_is_sent_less_when_it_loses_much() {
+    // And what may be lost.
+    let links = [
+        (true, 700, 0.08),
+        (true, 1_000, 0.03),
+        (false, 700, 0.03),
+        (false, 3_000, 0.001),
+    ];
+    for (policer, kbits, most_lost) in links {
+        for seed in 1..=3 {
+            let what = format!("policer {policer}, {kbits} kbit/s, seed {seed}");
+            let mut simulation = Simulation::new(seed);
+            let narrow = Narrow {
+                capacity: Capacity::steady(kbits * 1000),
+                policer,
+                ..Narrow::default()
+            };
+            let now = simulation.now();
+            simulation.network.bottlenecks.push(Bottleneck::new(narrow, now));
+            simulation.add_source(&RATES, seed);
+            simulation.add_viewer_with(Feedback::Remb, 0, 3, 0, 0);
+            simulation.run(30 * SECOND);
+            let (settled, before) = (simulation.now(), simulation.viewers[0].counted);
+            simulation.run(60 * SECOND);
+            let lost = lost(before, simulation.viewers[0].counted);
+            assert!(lost < most_lost, "{what}: {lost}");
+            let mut since = changes(&simulation, "u0");
+            since.retain(|change| change.at > settled);
+            since.dedup_by_key(|change| change.spatial);
+            assert!(since.len() <= 4, "{what}: {since:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_lost_before_it_comes_to_the_worker_lowers_nothing() {
+    for seed in 1..=3 {
+        let mut simulation = Simulation::new(seed);
+        let now = simulation.now();
+        let wide = Bottleneck::new(Narrow::default(), now);
+        simulation.network.bottlenecks.push(wide);
+        simulation.add_source(&[500_000], seed);
+        let lossy = Link {
+            loss: 200,
+            ..Link::default()
+        };
+        let source = simulation.sources[0].address;
+        simulation.network.links.insert((source, Direction::From), lossy);
+        simulation.add_viewer_with(Feedback::Remb, 0, 1, 0, 0);
+        simulation.run(30 * SECOND);
+        let lost = lost((0, 0), simulation.viewers[0].counted);
+        assert!((0.15..0.25).contains(&lost), "seed {seed}: {lost}");
+        let all = decisions(&mut simulation);
+        assert!(
+            !all.is_empty() && all.iter().all(|decision| decision["why"] != "loss"),
+            "seed {seed}: {all:#?}"
+        );
     }
 }

@@ -1,13 +1,16 @@
 //! Sources of video whose bitrates are known, and viewers of it who report what arrives.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use worker::bwe::incoming::{Arrival as Arrived, Feedback, Incoming};
+use worker::rtcp::{self, ReportBlock};
 use worker::rtp::extensions;
 use worker::rtp::packet::RtpHeader;
+use worker::rtp::sequence::Unwrapper;
 
 use super::Simulation;
 use super::media::{FRAME_TICKS, RECEIVED_TYPE, SENT_TYPE};
@@ -27,10 +30,18 @@ const SHARES: [f64; 3] = [0.4, 0.25, 0.35];
 
 const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
-/// VP8 with requests for key frames and reports of arrivals.
-fn counted_codecs(payload_type: u8) -> Value {
+const ABS_SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
+/// Microseconds between two reports of losses.
+const LOSS_REPORT: u64 = 1_000_000;
+
+/// VP8 with requests for key frames, and this feedback about bandwidth.
+fn codecs(payload_type: u8, feedback: Feedback) -> Value {
+    let feedback = match feedback {
+        Feedback::TransportCc => "transport-cc",
+        Feedback::Remb => "goog-remb",
+    };
     json!([{ "mimeType": "video/VP8", "payloadType": payload_type, "clockRate": 90_000,
-        "rtcpFeedback": [{ "type": "nack", "parameter": "pli" }, { "type": "transport-cc" }] }])
+        "rtcpFeedback": [{ "type": "nack", "parameter": "pli" }, { "type": feedback }] }])
 }
 
 impl Simulation {
@@ -51,7 +62,7 @@ impl Simulation {
         let mapped: Vec<_> = ssrcs
             .map(|ssrc| json!({ "ssrc": ssrc, "mappedSsrc": ssrc + 50 }))
             .collect();
-        let codecs = counted_codecs(SENT_TYPE);
+        let codecs = codecs(SENT_TYPE, Feedback::TransportCc);
         let internal =
             json!({ "routerId": "r", "transportId": format!("source{index}"), "producerId": format!("s{index}") });
         let data = json!({ "kind": "video", "rtpParameters": { "codecs": codecs, "encodings": encodings },
@@ -65,11 +76,23 @@ impl Simulation {
     /// A viewer of a source of so many streams, behind a bottleneck, with transport `view<index>` and consumer `u<index>`;
     /// its bandwidth is estimated. `wanted`: bits per second that it would like to get at most. Returns its index.
     pub fn add_viewer(&mut self, source: usize, streams: usize, wanted: u64, bottleneck: usize) -> usize {
+        self.add_viewer_with(Feedback::TransportCc, source, streams, wanted, bottleneck)
+    }
+
+    /// The same with one that reports arrivals, or says what it can take and what it lost.
+    pub fn add_viewer_with(
+        &mut self,
+        feedback: Feedback,
+        source: usize,
+        streams: usize,
+        wanted: u64,
+        bottleneck: usize,
+    ) -> usize {
         let index = self.viewers.len();
         let address = SocketAddr::from(([10, 7, 0, index as u8 + 1], 5000));
         let to = self.plain_transport(&format!("view{index}"), Some(address));
         self.network.behind.insert(address, bottleneck);
-        self.viewers.push(Viewer::new(address, to));
+        self.viewers.push(Viewer::new(address, to, feedback, self.now()));
         self.consume_counted(index, &format!("u{index}"), source, streams, wanted);
         index
     }
@@ -87,8 +110,13 @@ impl Simulation {
             .take(streams)
             .map(|ssrc| json!({ "ssrc": ssrc + 50 }))
             .collect();
-        let parameters = json!({ "codecs": counted_codecs(RECEIVED_TYPE),
-            "headerExtensions": [{ "uri": TRANSPORT_CC, "id": 5 }],
+        let feedback = self.viewers[viewer].feedback;
+        let extension = match feedback {
+            Feedback::TransportCc => json!({ "uri": TRANSPORT_CC, "id": extensions::TRANSPORT_WIDE_CC }),
+            Feedback::Remb => json!({ "uri": ABS_SEND_TIME, "id": extensions::ABS_SEND_TIME }),
+        };
+        let parameters = json!({ "codecs": codecs(RECEIVED_TYPE, feedback),
+            "headerExtensions": [extension],
             "encodings": [{ "ssrc": ssrc, "scalabilityMode": mode, "maxBitrate": wanted }] });
         let internal = json!({ "routerId": "r", "transportId": format!("view{viewer}"), "consumerId": consumer,
             "producerId": format!("s{source}") });
@@ -280,25 +308,61 @@ pub struct Viewer {
     pub address: SocketAddr,
     /// The transport's.
     pub to: SocketAddr,
+    /// How it lets the worker know what it can take.
+    pub feedback: Feedback,
     /// When each packet of media came, its bytes, and the source's stream that it is of.
     pub got: Vec<(u64, usize, u8)>,
     /// Bytes of padding that came.
     pub padding: u64,
+    /// Packets of media that should have come, by their numbers, and those that have.
+    pub counted: (u64, u64),
     incoming: Incoming,
+    streams: BTreeMap<u32, Received>,
     next_report: Option<u64>,
+    next_loss_report: u64,
     out: Vec<Arrival>,
+}
+
+/// Numbers of a stream that came.
+#[derive(Debug)]
+struct Received {
+    numbers: Unwrapper,
+    first: u64,
+    highest: u64,
+    packets: u64,
+    reported: (u64, u64),
+}
+
+impl Received {
+    fn report(&mut self, ssrc: u32) -> ReportBlock {
+        let now = (self.highest + 1 - self.first, self.packets);
+        let before = std::mem::replace(&mut self.reported, now);
+        let expected = now.0 - before.0;
+        let lost = expected.saturating_sub(now.1 - before.1);
+        ReportBlock {
+            ssrc,
+            fraction_lost: (lost * 256 / expected.max(1)).min(255) as u8,
+            cumulative_lost: now.0 as i32 - now.1 as i32,
+            highest_sequence: self.highest as u32,
+            ..ReportBlock::default()
+        }
+    }
 }
 
 impl Viewer {
     /// One that waits.
-    pub fn new(address: SocketAddr, to: SocketAddr) -> Self {
+    pub fn new(address: SocketAddr, to: SocketAddr, feedback: Feedback, now: u64) -> Self {
         Self {
             address,
             to,
+            feedback,
             got: Vec::new(),
             padding: 0,
-            incoming: Incoming::new(Feedback::TransportCc, 0),
+            counted: (0, 0),
+            incoming: Incoming::new(feedback, 0),
+            streams: BTreeMap::new(),
             next_report: None,
+            next_loss_report: now + LOSS_REPORT,
             out: Vec::new(),
         }
     }
@@ -313,30 +377,76 @@ impl Viewer {
             return;
         }
         let header = RtpHeader::parse(packet).expect("a packet");
-        let wide = header.extension(packet, extensions::TRANSPORT_WIDE_CC);
+        let read = |id| header.extension(packet, id);
         if header.payload_type == RECEIVED_TYPE {
             // The source fills each stream with a byte of its own.
             self.got.push((now, packet.len(), packet[packet.len() - 1]));
+            self.count(header.ssrc, header.sequence_number);
         } else {
             self.padding += packet.len() as u64;
         }
         let arrived = Arrived {
             ssrc: header.ssrc,
-            wide_sequence_number: wide.and_then(extensions::transport_wide_cc),
-            abs_send_time: None,
+            wide_sequence_number: read(extensions::TRANSPORT_WIDE_CC).and_then(extensions::transport_wide_cc),
+            abs_send_time: read(extensions::ABS_SEND_TIME).and_then(extensions::read_abs_send_time),
             size: packet.len(),
         };
-        let at = self.incoming.add(arrived, now, &mut Vec::new());
+        let mut message = Vec::new();
+        let at = self.incoming.add(arrived, now, &mut message);
         self.next_report = at.or(self.next_report);
+        self.put(message);
+    }
+
+    fn count(&mut self, ssrc: u32, sequence_number: u16) {
+        let stream = self.streams.entry(ssrc).or_insert_with(|| {
+            let number = Unwrapper::new().unwrap(sequence_number);
+            Received {
+                numbers: Unwrapper::new(),
+                first: number,
+                highest: number,
+                packets: 0,
+                reported: (0, 0),
+            }
+        });
+        stream.highest = stream.highest.max(stream.numbers.unwrap(sequence_number));
+        stream.packets += 1;
+        let expected = self.streams.values().map(|stream| stream.highest + 1 - stream.first);
+        let packets = self.streams.values().map(|stream| stream.packets);
+        self.counted = (expected.sum(), packets.sum());
+    }
+
+    fn put(&mut self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.out.push(Arrival {
+                from: self.address,
+                to: self.to,
+                protocol: Protocol::Udp,
+                bytes,
+            });
+        }
     }
 
     /// When it wants to be woken.
     pub fn deadline(&self) -> Option<u64> {
-        self.next_report
+        match self.feedback {
+            Feedback::TransportCc => self.next_report,
+            Feedback::Remb => Some(self.next_loss_report),
+        }
     }
 
     /// Reports, if that is due.
     pub fn handle_timeout(&mut self, now: u64) {
+        if self.feedback == Feedback::Remb && now >= self.next_loss_report {
+            self.next_loss_report = now + LOSS_REPORT;
+            let blocks: Vec<_> = self
+                .streams
+                .iter_mut()
+                .map(|(ssrc, stream)| stream.report(*ssrc))
+                .collect();
+            let mut report = Vec::new();
+            rtcp::receiver_report(&mut report, &blocks);
+            self.put(report);
+        }
         if self.next_report.is_none_or(|at| now < at) {
             return;
         }
@@ -347,12 +457,7 @@ impl Viewer {
         for length in lengths {
             let (message, after) = rest.split_at(length);
             rest = after;
-            self.out.push(Arrival {
-                from: self.address,
-                to: self.to,
-                protocol: Protocol::Udp,
-                bytes: message.to_vec(),
-            });
+            self.put(message.to_vec());
         }
     }
 

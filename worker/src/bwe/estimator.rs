@@ -40,6 +40,9 @@ pub trait Estimator: Debug {
     /// The receiver tells what it can take, in bits per second.
     fn told(&mut self, bitrate: u32);
 
+    /// The receiver tells which share of packets it has lost lately, 0 to 1. For those who do not report arrivals.
+    fn lost(&mut self, share: f64, now: u64);
+
     /// Packets are sent, and no report came for `silence` microseconds since the last one.
     fn unanswered(&mut self, silence: u64, now: u64);
 

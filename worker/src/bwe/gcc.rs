@@ -118,6 +118,8 @@ impl Estimator for Gcc {
 
     fn told(&mut self, _: u32) {}
 
+    fn lost(&mut self, _: f64, _: u64) {}
+
     fn unanswered(&mut self, silence: u64, now: u64) {
         if silence < SILENCE || now.saturating_sub(self.lowered_in_silence) < SILENCE_STEP {
             return;

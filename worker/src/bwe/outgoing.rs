@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::decision::Decision;
 use super::estimator::{Circumstances, Estimator, Outcome};
-use super::follower::Follower;
+use super::follower::{FEW, Follower};
 use super::gcc::Gcc;
 use super::history::SentPackets;
 use super::incoming::{Feedback, Losses};
@@ -20,6 +20,7 @@ use super::pacer::{Pacer, Pacing};
 use super::probe_plan::{ProbePlan, Situation};
 use super::prober::Prober;
 use crate::rtcp::TransportFeedback;
+use crate::rtp::path_loss::Lost;
 
 /// Where an estimation starts if the parent does not say, in bits per second.
 pub const INITIAL_BITRATE: u32 = 600_000;
@@ -38,6 +39,10 @@ const AT_ONCE: (f64, f64) = (0.75, 1.5);
 /// nothing was sent for so long.
 const TICK: u64 = 100_000;
 const IDLE: u64 = 5_000_000;
+/// Least packets for a share of losses in reports (RTCP), and how much more than it says a receiver that loses hardly
+/// anything goes on being sent: what it says swings. To climb into that would fill its link.
+const LEAST_REPORTED: u32 = 20;
+const BENEFIT: f64 = 1.08;
 /// Round trip until one is measured, in microseconds.
 const FIRST_ROUND_TRIP: u64 = 200_000;
 
@@ -54,6 +59,9 @@ pub struct Outgoing {
     prober: Prober,
     pacer: Pacer,
     losses: Losses,
+    /// What reports told since losses were last looked at, and the factor that follows from it.
+    reported: Lost,
+    benefit: f64,
     outcomes: Vec<Outcome>,
     decisions: Vec<Decision>,
     desired: Desired,
@@ -119,6 +127,8 @@ impl Outgoing {
             prober: Prober::default(),
             pacer: Pacer::new(pacing, initial),
             losses: Losses::default(),
+            reported: Lost::default(),
+            benefit: 1.0,
             outcomes: Vec::new(),
             decisions: Vec::new(),
             desired: Desired::default(),
@@ -201,6 +211,27 @@ impl Outgoing {
         let before = self.estimator.estimate();
         self.estimator.told(u32::try_from(bitrate).unwrap_or(u32::MAX));
         self.estimate_changed(before);
+    }
+
+    /// The receiver reports (RTCP) what it lost of a stream.
+    pub fn lost(&mut self, lost: &Lost) {
+        self.reported.sent = self.reported.sent.saturating_add(lost.sent);
+        self.reported.lost = self.reported.lost.saturating_add(lost.lost);
+    }
+
+    /// The receiver has reported what it lost of all streams. False: that tells nothing new.
+    pub fn losses_told(&mut self, now: u64) -> bool {
+        if self.counts() || self.reported.sent < LEAST_REPORTED {
+            return false;
+        }
+        let Lost { sent, lost } = std::mem::take(&mut self.reported);
+        let share = f64::from(lost) / f64::from(sent);
+        self.losses.add(share);
+        self.benefit = if share < FEW { BENEFIT } else { 1.0 };
+        let before = self.estimator.estimate();
+        self.estimator.lost(share, now);
+        self.estimate_changed(before);
+        true
     }
 
     /// The receiver tells which packets arrived.
@@ -410,6 +441,13 @@ impl Outgoing {
         }
     }
 
+    /// Bits per second up to which consumers keep what they send. It is a little more than is available if a receiver
+    /// that says a rate loses hardly anything.
+    pub fn keepable_bitrate(&self) -> u32 {
+        let keepable = self.benefit * f64::from(self.available_bitrate());
+        self.limited_to(keepable as u32)
+    }
+
     /// What follows from the estimate as it is.
     pub fn take_change(&mut self, now: u64) -> Change {
         let available = self.available_bitrate();
@@ -423,7 +461,7 @@ impl Outgoing {
         }
         Change {
             announce,
-            allocate: announce || available < self.allocated,
+            allocate: announce || self.keepable_bitrate() < self.allocated,
         }
     }
 

@@ -106,6 +106,46 @@ fn decisions_are_handed_out_once() {
 }
 
 #[test]
+fn reports_of_losses_count_for_receivers_that_say_a_rate() {
+    let lost = |sent, lost| Lost { sent, lost };
+    let mut follower = outgoing(Feedback::Remb);
+    follower.maximum_bitrate(1_000_000);
+    assert_eq!(follower.keepable_bitrate(), 1_000_000, "nothing is known of losses");
+    follower.lost(&lost(10, 0));
+    assert!(!follower.losses_told(1_000_000), "too few packets");
+    follower.lost(&lost(90, 1));
+    assert!(follower.losses_told(2_000_000));
+    assert_eq!(
+        (follower.available_bitrate(), follower.keepable_bitrate()),
+        (1_000_000, 1_080_000)
+    );
+    follower.set_desired(2_000_000, 1_050_000, false, 2_000_000);
+    follower.take_change(2_000_000);
+    assert!(!follower.take_change(2_100_000).allocate, "what is sent is kept");
+    follower.set_limit(Some(1_020_000));
+    assert_eq!(follower.keepable_bitrate(), 1_020_000);
+    follower.lost(&lost(80, 2));
+    follower.lost(&lost(20, 4));
+    assert!(follower.losses_told(3_000_000), "6 % of all streams");
+    assert_eq!(
+        (follower.available_bitrate(), follower.keepable_bitrate()),
+        (1_000_000, 1_000_000)
+    );
+    follower.lost(&lost(100, 20));
+    assert!(follower.losses_told(4_000_000));
+    assert_eq!(
+        (follower.available_bitrate(), follower.keepable_bitrate()),
+        (900_000, 900_000)
+    );
+    let why: Vec<_> = follower.decisions().map(|decision| decision.why).collect();
+    assert_eq!(why, [DecisionReason::Remb, DecisionReason::Loss]);
+
+    let mut counting = outgoing(Feedback::TransportCc);
+    counting.lost(&lost(100, 50));
+    assert!(!counting.losses_told(1_000_000));
+}
+
+#[test]
 fn the_estimate_is_announced_once_a_second_or_when_it_jumps() {
     let mut outgoing = outgoing(Feedback::Remb);
     assert!(outgoing.take_change(0).announce);

@@ -139,7 +139,8 @@ fn send_to(
         return began;
     };
     if let Some(stream) = consumer.streams.get_mut(rewrite.stream) {
-        stream.sent(rewrite.timestamp, packet.captured_at, sent.size, now);
+        let named = (rewrite.sequence_number, rewrite.timestamp);
+        stream.sent(named, packet.captured_at, sent.size, now);
         if let Some(stored) = stored {
             let vp8_offsets = match (&rewrite.vp8, &packet.descriptor.details) {
                 (Some(vp8), Details::Vp8(payload)) => vp8.offsets_from(payload),

@@ -10,6 +10,7 @@ pub mod key_frame;
 pub mod layer_rates;
 pub mod nack;
 pub mod packet;
+pub mod path_loss;
 pub mod rate;
 pub mod recv_stream;
 pub mod retransmission;

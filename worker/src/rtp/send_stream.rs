@@ -5,6 +5,7 @@ use channel_proto::reply::{RtpStreamDump, RtpStreamParams, RtpStreamStats, RtxSt
 use channel_proto::rtp_parameters::MediaKind;
 
 use crate::rtcp::ReportBlock;
+use crate::rtp::path_loss::{Lost, PathLoss};
 use crate::rtp::rate::RateCounter;
 use crate::rtp::retransmission::{ResendBudget, SentHistory, SentPacket};
 use crate::rtp::score::{Score, evaluate_sent};
@@ -39,6 +40,7 @@ pub struct SendStream {
     packets_lost: i32,
     fraction_lost: u8,
     at_report: AtReport,
+    path: PathLoss,
     round_trip_time: Option<f32>,
 }
 
@@ -106,6 +108,7 @@ impl SendStream {
             packets_lost: 0,
             fraction_lost: 0,
             at_report: AtReport::default(),
+            path: PathLoss::default(),
             round_trip_time: None,
         }
     }
@@ -160,7 +163,8 @@ impl SendStream {
     }
 
     /// Counts a packet that was sent, with content captured at that time.
-    pub fn sent(&mut self, timestamp: u32, captured_at: u64, size: usize, now: u64) {
+    pub fn sent(&mut self, (sequence_number, timestamp): (u16, u32), captured_at: u64, size: usize, now: u64) {
+        self.path.sent(sequence_number);
         self.rate.update(now, size);
         self.budget.earn(size);
         let newest = self
@@ -246,6 +250,11 @@ impl SendStream {
         ))
     }
 
+    /// What became of what was sent since the report before this one, as far as that is known.
+    pub fn lost(&mut self, block: &ReportBlock) -> Option<Lost> {
+        self.path.report(block)
+    }
+
     /// As dumped.
     pub fn dump(&self) -> RtpStreamDump {
         let rtx_stream = self.rtx.clone().map(|params| RtxStreamDump { params });
@@ -318,11 +327,11 @@ mod tests {
     fn a_report_tells_when_the_newest_was_captured() {
         let mut stream = stream();
         assert_eq!(stream.sender_report(0), None);
-        stream.sent(9000, 1_000_000, 100, 1_070_000);
+        stream.sent((1, 9000), 1_000_000, 100, 1_070_000);
         assert_eq!(stream.sender_report(1_100_000), Some((18_000, 1, 100)));
         // Late, and older; then one whose capture cannot lie ahead.
-        stream.sent(6000, 1_000_000, 100, 1_110_000);
-        stream.sent(12_000, 9_000_000, 100, 1_120_000);
+        stream.sent((2, 6000), 1_000_000, 100, 1_110_000);
+        stream.sent((3, 12_000), 9_000_000, 100, 1_120_000);
         assert_eq!(stream.sender_report(1_120_000), Some((12_000, 3, 300)));
         assert_eq!(stream.sender_report(3_120_001), None, "a guess by now");
     }
@@ -336,7 +345,7 @@ mod tests {
         let scores = [false, true].map(|repair| {
             let mut stream = stream();
             for number in 0..100_u16 {
-                stream.sent(u32::from(number), 0, 100, 0);
+                stream.sent((number, u32::from(number)), 0, 100, 0);
                 let sent = SentPacket {
                     packet: u32::from(number),
                     timestamp_offset: 0,

@@ -100,14 +100,15 @@ impl Claim {
         step.map_or(0, |step| step.rate)
     }
 
-    /// Climbs a step, if that fits into what is `available` beside what is `used`. Returns what that takes.
-    fn climb(&mut self, available: u64, used: u64) -> Option<i64> {
+    /// Climbs a step, if that fits into what is `possible` beside what is `used`. Returns what that takes.
+    fn climb(&mut self, possible: Possible, used: u64) -> Option<i64> {
         let next = self.granted.map_or(0, |index| index + 1);
         let step = self.ladder.get(next)?;
         let added = i64::from(step.rate) - i64::from(self.rate());
         let after = used.saturating_add_signed(added);
         let keeps = self.target.is_some_and(|target| step.layers <= target);
         // To send at all comes before all else.
+        let available = if keeps { possible.kept } else { possible.new };
         let factor = match (keeps, self.held) {
             (true, _) if self.fresh => FRESH_SHARE,
             (true, _) => 1.0,
@@ -115,7 +116,7 @@ impl Claim {
             (false, false) => ROOM,
             (false, true) => PLENTY,
         };
-        if after as f64 * factor > available as f64 {
+        if after as f64 * factor > f64::from(available) {
             return None;
         }
         self.granted = Some(next);
@@ -128,17 +129,25 @@ impl Claim {
     }
 }
 
-/// Shares `available` bits per second among claims, each with whose it is; returns how much is used.
-pub fn share<K>(claims: &mut [(K, Claim)], available: u32) -> u32 {
+/// What can be sent in all, in bits per second.
+#[derive(Debug, Clone, Copy)]
+pub struct Possible {
+    /// By those who climb.
+    pub new: u32,
+    /// By those who keep what they send: not less.
+    pub kept: u32,
+}
+
+/// Shares what is possible among claims, each with whose it is; returns how much is used.
+pub fn share<K>(claims: &mut [(K, Claim)], possible: Possible) -> u32 {
     // Of equals, whoever stands before.
     claims.sort_by_key(|(_, claim)| std::cmp::Reverse(claim.priority));
-    let (available, mut used) = (u64::from(available), 0_u64);
-    let mut first = true;
+    let (mut first, mut used) = (true, 0_u64);
     loop {
         let mut climbed = false;
         for (_, claim) in &mut *claims {
             for _ in 0..if first { 1 } else { claim.priority.max(1) } {
-                let Some(added) = claim.climb(available, used) else {
+                let Some(added) = claim.climb(possible, used) else {
                     break;
                 };
                 used = used.saturating_add_signed(added);
@@ -197,6 +206,14 @@ mod tests {
 
     fn layers(spatial: u8, temporal: u8) -> Layers {
         Layers { spatial, temporal }
+    }
+
+    fn share<K>(claims: &mut [(K, Claim)], available: u32) -> u32 {
+        let possible = Possible {
+            new: available,
+            kept: available,
+        };
+        super::share(claims, possible)
     }
 
     fn offers() -> Vec<Offer> {
@@ -297,6 +314,18 @@ mod tests {
             (fresh(450_000), fresh(400_000)),
             (Some(layers(2, 0)), Some(layers(1, 2)))
         );
+    }
+
+    #[test]
+    fn what_is_sent_may_be_kept_with_less_than_it_takes_but_not_climbed_to() {
+        let grant = |target: Layers, kept: u32| {
+            let mut claims = [((), claim(1, Some(target)))];
+            super::share(&mut claims, Possible { new: 550_000, kept });
+            claims[0].1.layers()
+        };
+        assert_eq!(grant(layers(2, 0), 600_000), Some(layers(2, 0)));
+        assert_eq!(grant(layers(2, 0), 599_000), Some(layers(1, 2)));
+        assert_eq!(grant(layers(1, 2), 600_000), Some(layers(1, 2)));
     }
 
     #[test]

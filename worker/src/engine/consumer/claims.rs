@@ -3,7 +3,7 @@
 use channel_proto::rtp_parameters::MediaKind;
 use smallvec::SmallVec;
 
-use super::allocation::{Claim, Offer, ladder, share};
+use super::allocation::{Claim, Offer, Possible, ladder, share};
 use super::layers::{Layers, Retargeted};
 use super::{Consumer, Policy, facts};
 use crate::engine::Context;
@@ -216,7 +216,11 @@ impl Router {
                 None => fixed = fixed.saturating_add(consumer.fixed_rate(producer, now)),
             }
         }
-        let used = share(&mut claims, outgoing.available_bitrate().saturating_sub(fixed));
+        let possible = Possible {
+            new: outgoing.available_bitrate().saturating_sub(fixed),
+            kept: outgoing.keepable_bitrate().saturating_sub(fixed),
+        };
+        let used = share(&mut claims, possible);
         outgoing.set_desired(desired, used.saturating_add(fixed), cause.stopped, now);
         let mut changed = false;
         for (consumer_key, claim) in claims {

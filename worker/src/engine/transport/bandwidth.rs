@@ -35,6 +35,14 @@ impl Router {
         }
     }
 
+    /// The receiver has told what it lost of what was sent to it.
+    pub(super) fn losses_reported(&mut self, key: TransportKey, context: &mut Context<'_>) {
+        let now = context.now;
+        if self.outgoing(key).is_some_and(|outgoing| outgoing.losses_told(now)) {
+            self.bandwidth_told(key, context);
+        }
+    }
+
     fn outgoing(&mut self, key: TransportKey) -> Option<&mut Outgoing> {
         self.transports.get_mut(key)?.outgoing.as_deref_mut()
     }

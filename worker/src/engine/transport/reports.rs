@@ -2,6 +2,7 @@
 
 use channel_proto::event::TraceDirection;
 use channel_proto::reply::RtpStreamParams;
+use channel_proto::rtp_parameters::MediaKind;
 use rand::Rng as _;
 use slotmap::SlotMap;
 
@@ -94,6 +95,7 @@ impl Router {
     pub fn receive_rtcp(&mut self, key: TransportKey, datagram: &[u8], context: &mut Context<'_>) {
         let now = context.now;
         let Some(compound) = rtcp::parse(datagram) else { return };
+        let mut reported = false;
         for packet in compound {
             match packet {
                 RtcpPacket::SenderReport {
@@ -103,9 +105,11 @@ impl Router {
                     reports,
                 } => {
                     self.sender_report(key, ssrc, SenderClock { ntp, timestamp }, context);
+                    reported = true;
                     reports.for_each(|block| self.receiver_report(key, &block, context));
                 }
                 RtcpPacket::ReceiverReport { reports, .. } => {
+                    reported = true;
                     reports.for_each(|block| self.receiver_report(key, &block, context));
                 }
                 RtcpPacket::PictureLossIndication { media_ssrc } => {
@@ -141,6 +145,9 @@ impl Router {
                 RtcpPacket::MaximumBitrate { bitrate } => self.maximum_bitrate_told(key, bitrate, context),
                 RtcpPacket::Other { .. } => {}
             }
+        }
+        if reported {
+            self.losses_reported(key, context);
         }
     }
 
@@ -194,7 +201,7 @@ impl Router {
     }
 
     fn receiver_report(&mut self, key: TransportKey, block: &ReportBlock, context: &mut Context<'_>) {
-        let Some(transport) = self.transports.get(key) else {
+        let Some(transport) = self.transports.get_mut(key) else {
             return;
         };
         let Some(consumer) = transport.ssrcs.get(&block.ssrc) else {
@@ -207,6 +214,12 @@ impl Router {
         let Some(stream) = consumer.stream_by_ssrc(block.ssrc) else {
             return;
         };
+        if let Some(lost) = stream.lost(block)
+            && stream.kind == MediaKind::Video
+            && let Some(outgoing) = transport.outgoing.as_deref_mut()
+        {
+            outgoing.lost(&lost);
+        }
         if stream.receiver_report(block, compact)
             && !consumer.is_pipe()
             && let Some(producer) = self.producers.get(consumer.producer)
