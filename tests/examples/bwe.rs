@@ -12,7 +12,7 @@ use tests::bandwidth::{Run, on_all_cores, oracle, plot, run};
 
 const SEED: u64 = 1;
 /// How many seeds no test uses and nothing was tuned with, and the first of them.
-const HELD_OUT: (u64, u64) = (20, 1000);
+const HELD_OUT: (u64, u64) = (20, 100_000);
 
 fn time(time: Option<f64>) -> String {
     time.map_or("never".to_owned(), |seconds| format!("{seconds:.1} s"))

@@ -29,7 +29,7 @@ fn steady_links_are_used_without_filling_their_queues() {
         let runs = judge(&scenario, seeds, |figures| {
             figures.ramp.is_some_and(|ramp| ramp <= 10.0)
                 && figures.used >= 0.85
-                && figures.queue < 75.0
+                && figures.queue < 60.0
                 && figures.loss < 0.01
         });
         let queue = queue(&scenario, &runs);
@@ -69,7 +69,7 @@ fn troubled_links_are_used_too() {
         let rivalled = scenario.narrow.rival_from.is_some();
         let least = match (rivalled, scenario.narrow.loss) {
             (true, _) => 0.17,
-            (_, 100..) => 0.2,
+            (_, 100..) => 0.6,
             _ => 0.7,
         };
         let lossy = scenario.narrow.loss > 0 || scenario.narrow.policer;

@@ -15,6 +15,10 @@ const SILENCE: u64 = 3_000_000;
 const SILENCE_STEP: u64 = 1_000_000;
 const SILENCE_SHARE: f64 = 0.8;
 
+/// How long what a probe measured counts more than what arrived lately, in microseconds: while the source follows, less
+/// arrives than the path can take.
+const PROBE_COUNTS: u64 = 600_000;
+
 /// Estimates from the receiver's reports of arrivals.
 #[derive(Debug)]
 pub struct Gcc {
@@ -23,8 +27,8 @@ pub struct Gcc {
     throughput: Throughput,
     loss: LossLimit,
     standing: StandingQueue,
-    /// What the last probe measured: all that is known of what arrives in the first moments.
-    probed: Option<f64>,
+    /// What the last probe measured, and when: all that is known of what arrives in the first moments.
+    probed: Option<(f64, u64)>,
     estimate: f64,
     reason: DecisionReason,
     was_limited: bool,
@@ -49,11 +53,17 @@ impl Gcc {
         }
     }
 
-    /// What arrives; while the path is full what came in the last moments, however much that differs from before.
-    fn arriving(&self, usage: Usage) -> Option<f64> {
-        let known = self.throughput.rate()?;
+    /// What arrives; while the path is full what came in the last moments, however much that differs from before,
+    /// or in a probe just now.
+    fn arriving(&self, usage: Usage, now: u64) -> Option<f64> {
+        let Some(known) = self.throughput.rate() else {
+            return self.probed.map(|(rate, _)| rate);
+        };
         match (usage, self.throughput.lately()) {
-            (Usage::Over, Some(lately)) => Some(lately),
+            (Usage::Over, Some(lately)) => {
+                let probed = self.probed.filter(|(_, at)| now.saturating_sub(*at) < PROBE_COUNTS);
+                Some(probed.map_or(lately, |(rate, _)| rate.max(lately)))
+            }
             _ => Some(known),
         }
     }
@@ -61,8 +71,8 @@ impl Gcc {
     /// Raises or lowers what delays allow; tells why.
     fn delay_based(&mut self, usage: Usage, circumstances: &Circumstances, now: u64) -> DecisionReason {
         let probed = circumstances.probed.map(f64::from);
-        self.probed = probed.or(self.probed);
-        let arriving = self.arriving(usage).or(self.probed);
+        self.probed = probed.map(|rate| (rate, now)).or(self.probed);
+        let arriving = self.arriving(usage, now);
         let lowered = self.control.update(usage, arriving, circumstances.round_trip, now);
         let rate = self.control.rate().map_or(0.0, f64::from);
         if let Some(probed) = probed
@@ -93,7 +103,7 @@ impl Estimator for Gcc {
         for outcome in outcomes {
             let Some(arrived_at) = outcome.arrived_at else { continue };
             self.throughput
-                .add(arrived_at, outcome.size + std::mem::take(&mut unreported));
+                .add(arrived_at, outcome.size, std::mem::take(&mut unreported));
             let sent_at = i64::try_from(outcome.sent_at).unwrap_or(i64::MAX);
             usage = self.trend.update(sent_at, arrived_at);
         }

@@ -19,7 +19,7 @@ const CANDIDATES: [f64; 3] = [1.02, 1.0, 0.95];
 /// Losses of the path itself: first, least, and most: the latter is higher for low limits, in bits per second.
 const FIRST_INHERENT: f64 = 0.01;
 const LEAST_INHERENT: f64 = 1e-3;
-const MOST_INHERENT: f64 = 0.05;
+const MOST_INHERENT: f64 = 0.08;
 const INHERENT_BALANCE: f64 = 100_000.0;
 /// Share of a step of Newton's method that is taken.
 const STEP: f64 = 0.75;
@@ -36,7 +36,7 @@ const HOLD: (u64, u64) = (300_000, 60_000_000);
 /// Losses beyond those of the path that do not keep the limit from growing: one packet of a burst.
 const TOLERANCE: f64 = 0.01;
 /// Losses beyond this limit the rate at once, to that many bits per second for a loss of 1 more.
-const HEAVY_LOSS: f64 = 0.05;
+const HEAVY_LOSS: f64 = 0.08;
 const HEAVY_BALANCE: f64 = 100_000.0;
 
 #[derive(Debug, Clone, Copy)]

@@ -156,6 +156,7 @@ impl Outgoing {
 
     /// Whether the next packet is to wait for its turn.
     pub fn must_wait(&mut self, now: u64) -> bool {
+        self.pacer.set_probe(self.prober.active_rate());
         self.pacer.must_wait(now)
     }
 
@@ -177,6 +178,7 @@ impl Outgoing {
     /// Appends the next packet that has waited long enough to `out`. False: none has.
     pub fn pop(&mut self, now: u64, out: &mut Vec<u8>) -> bool {
         let start = out.len();
+        self.pacer.set_probe(self.prober.active_rate());
         let Some(number) = self.pacer.pop(now, out) else {
             return false;
         };

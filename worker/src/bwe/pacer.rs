@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use channel_proto::reply::PacingDump;
 
-/// What may leave at once, in microseconds of the estimate: a frame of most streams; and at least so many bytes.
-const BURST: u64 = 40_000;
-const LEAST_BURST: u64 = 2_500;
+/// What may leave at once, in microseconds of the estimate: all of a frame if there is room for twice as much, half of
+/// one that fills the path; and at least so many bytes.
+const BURST: u64 = 15_000;
+const LEAST_BURST: u64 = 2_000;
 /// What is beyond leaves at this multiple of the estimate.
 const FACTOR: f64 = 2.5;
 /// Between two times at which waiting packets leave, in microseconds.
@@ -32,6 +33,8 @@ impl Default for Pacing {
 pub struct Pacer {
     pacing: Pacing,
     estimate: u32,
+    /// Bits per second of a probe that is being sent, 0 for none.
+    probe: u32,
     /// Bytes that left beyond what the path has taken since.
     debt: f64,
     updated_at: u64,
@@ -55,6 +58,7 @@ impl Pacer {
         Self {
             pacing,
             estimate,
+            probe: 0,
             debt: 0.0,
             updated_at: 0,
             waiting: VecDeque::new(),
@@ -69,10 +73,24 @@ impl Pacer {
         self.estimate = estimate;
     }
 
+    /// What leaves from now on is part of a probe at this rate, and is not held back beyond it; 0: of none any more.
+    pub fn set_probe(&mut self, rate: u32) {
+        self.probe = rate;
+    }
+
+    /// Bits per second at which what waits leaves.
+    fn rate(&self) -> f64 {
+        (FACTOR * f64::from(self.estimate)).max(self.probe.into())
+    }
+
     fn update(&mut self, now: u64) {
         let elapsed = now.saturating_sub(std::mem::replace(&mut self.updated_at, now));
-        let share = if self.waiting.is_empty() { 1.0 } else { FACTOR };
-        let taken = share * f64::from(self.estimate) * elapsed as f64 / 8e6;
+        let rate = if self.waiting.is_empty() {
+            self.estimate.max(self.probe).into()
+        } else {
+            self.rate()
+        };
+        let taken = rate * elapsed as f64 / 8e6;
         self.debt = (self.debt - taken).max(0.0);
     }
 
@@ -121,14 +139,14 @@ impl Pacer {
 
     /// Bytes that leave in one step.
     fn step(&self) -> f64 {
-        FACTOR * f64::from(self.estimate) * STEP as f64 / 8e6
+        self.rate() * STEP as f64 / 8e6
     }
 
     /// Whether what waits would not leave in time, at the rate that is meant.
     fn is_late(&self, now: u64) -> bool {
         let Some(last) = self.waiting.back() else { return false };
         let left = (last.since + self.pacing.max_delay).saturating_sub(now).max(STEP);
-        let possible = FACTOR * f64::from(self.estimate) * left as f64 / 8e6;
+        let possible = self.rate() * left as f64 / 8e6;
         self.bytes.len() as f64 + self.debt - self.step() > possible
     }
 
@@ -198,13 +216,35 @@ mod tests {
 
     #[test]
     fn a_frame_leaves_at_once_and_a_key_frame_is_spread() {
-        assert!(burst(10, 2_500_000, 100_000).iter().all(|at| *at == 0));
+        assert!(burst(10, 5_000_000, 100_000).iter().all(|at| *at == 0));
         let times = burst(40, 1_000_000, 200_000);
         assert_eq!(times.len(), 40);
-        assert_eq!(times.iter().filter(|at| **at == 0).count(), 5);
+        assert_eq!(times.iter().filter(|at| **at == 0).count(), 2);
         let last = times.last().copied().unwrap_or_default();
-        // 35,000 bytes at 2.5 Mbit/s.
-        assert!((90_000..130_000).contains(&last), "{last}");
+        // 38,000 bytes at 2.5 Mbit/s.
+        assert!((100_000..140_000).contains(&last), "{last}");
+    }
+
+    #[test]
+    fn what_is_part_of_a_probe_leaves_at_its_rate() {
+        let mut pacer = Pacer::new(Pacing::default(), 500_000);
+        pacer.set_probe(10_000_000);
+        let (mut now, mut left) = (1_000_000, 0);
+        for number in 0..100 {
+            if pacer.must_wait(now) {
+                pacer.push(&[7; 1000], number, now);
+            } else {
+                pacer.left(1000);
+            }
+        }
+        while let Some(at) = pacer.next_at() {
+            now = at;
+            while pacer.pop(now, &mut Vec::new()).is_some() {
+                left = now - 1_000_000;
+            }
+        }
+        // 98,000 bytes at 10 Mbit/s instead of 1.25.
+        assert!((70_000..90_000).contains(&left), "{left}");
     }
 
     #[test]

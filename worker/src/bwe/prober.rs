@@ -122,6 +122,12 @@ impl Prober {
         Some(cluster.rate)
     }
 
+    /// Bits per second of the probe that is being sent, 0 for none.
+    pub fn active_rate(&self) -> u32 {
+        let rate = self.active.as_ref().map_or(0, |active| active.rate);
+        u32::try_from(rate).unwrap_or(u32::MAX)
+    }
+
     /// A packet was sent.
     pub fn sent(&mut self, size: usize, now: u64) {
         let Some(active) = &mut self.active else { return };

@@ -5,11 +5,11 @@ use super::estimator::Outcome;
 /// The shortest delay of two such windows (microseconds) is what the path takes without a queue.
 const WINDOW: u64 = 10_000_000;
 /// Beyond that, a delay of so many microseconds for so long is a queue that stands.
-const EXCESS: i64 = 40_000;
-const DURATION: u64 = 300_000;
+const EXCESS: i64 = 25_000;
+const DURATION: u64 = 250_000;
 /// What was done about it has so much time to help. If it did not, others fill the queue, and it is left alone.
 const HELP: u64 = 2_000_000;
-const GIVE_UP: u64 = 30_000_000;
+const GIVE_UP: u64 = 60_000_000;
 
 /// Watches the shortest delays.
 #[derive(Debug, Default)]

@@ -29,8 +29,9 @@ pub struct Throughput {
 }
 
 impl Throughput {
-    /// Takes a packet that arrived at `arrived` microseconds.
-    pub fn add(&mut self, arrived: i64, bytes: u32) {
+    /// Takes a packet that arrived at `arrived` microseconds. So many bytes arrived `untold`, at times that are not
+    /// known, since the one before it.
+    pub fn add(&mut self, arrived: i64, bytes: u32, untold: u32) {
         let window = if self.estimate.is_none() { FIRST_WINDOW } else { WINDOW };
         let step = self.last.map_or(0, |last| arrived - last);
         if step < -WINDOW {
@@ -38,7 +39,8 @@ impl Throughput {
             (self.bytes, self.elapsed) = (0, 0);
         }
         self.elapsed += step.max(0);
-        if step > window {
+        self.bytes += u64::from(untold);
+        if step > window && untold == 0 {
             // Nothing for longer than a window: what there was does not tell a rate.
             (self.bytes, self.elapsed) = (0, self.elapsed % window);
         }
@@ -100,7 +102,7 @@ mod tests {
         let end = *at + millis * 1000;
         while *at < end {
             *at += 8 * 1000 * 1_000_000 / rate;
-            throughput.add(*at, 1000);
+            throughput.add(*at, 1000, 0);
         }
     }
 
@@ -120,11 +122,31 @@ mod tests {
         assert!((270_000.0..350_000.0).contains(&rate), "{rate}");
     }
 
+    /// Of every other tenth of a second nothing is told but how much was sent in it.
+    #[test]
+    fn what_is_not_told_counts_for_the_time_that_it_took() {
+        let mut throughput = Throughput::default();
+        let mut missing = 0;
+        for index in 0..3000_i64 {
+            let at = 5_000_000 + index * 8_000;
+            if at / 100_000 % 2 == 1 {
+                missing += 1000;
+                continue;
+            }
+            throughput.add(at, 1000, std::mem::take(&mut missing));
+            let rates = throughput.rate().into_iter().chain(throughput.lately());
+            assert!(
+                rates.into_iter().all(|rate| (850_000.0..1_150_000.0).contains(&rate)),
+                "{throughput:?}"
+            );
+        }
+    }
+
     #[test]
     fn no_times_break_it() {
         let mut throughput = Throughput::default();
         for step in 0..10_000_i64 {
-            throughput.add((step * 7_777_777) % 100_000_000 - 50_000_000, 1200);
+            throughput.add((step * 7_777_777) % 100_000_000 - 50_000_000, 1200, 0);
             assert!(throughput.rate().is_none_or(|rate| rate.is_finite() && rate >= 0.0));
         }
     }
