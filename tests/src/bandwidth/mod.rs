@@ -47,12 +47,10 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
         for (flow, samples) in flows.iter_mut().enumerate() {
             let estimate = simulation.available_bitrate(flow);
             simulation.sources[flow].set_rate(estimate);
-            let viewer = &simulation.viewers[flow];
-            let bytes = viewer.got.iter().map(|(_, size, _)| *size as u64).sum::<u64>() + viewer.padding;
             samples.push(Sample {
                 at: simulation.now() - opened_at,
                 estimate,
-                bytes,
+                bytes: simulation.viewers[flow].bytes,
             });
         }
     }

@@ -312,8 +312,8 @@ pub struct Viewer {
     pub feedback: Feedback,
     /// When each packet of media came, its bytes, and the source's stream that it is of.
     pub got: Vec<(u64, usize, u8)>,
-    /// Bytes of padding that came.
-    pub padding: u64,
+    /// Bytes that came, with those of padding.
+    pub bytes: u64,
     /// Packets of media that should have come, by their numbers, and those that have.
     pub counted: (u64, u64),
     incoming: Incoming,
@@ -357,7 +357,7 @@ impl Viewer {
             to,
             feedback,
             got: Vec::new(),
-            padding: 0,
+            bytes: 0,
             counted: (0, 0),
             incoming: Incoming::new(feedback, 0),
             streams: BTreeMap::new(),
@@ -382,9 +382,8 @@ impl Viewer {
             // The source fills each stream with a byte of its own.
             self.got.push((now, packet.len(), packet[packet.len() - 1]));
             self.count(header.ssrc, header.sequence_number);
-        } else {
-            self.padding += packet.len() as u64;
         }
+        self.bytes += packet.len() as u64;
         let arrived = Arrived {
             ssrc: header.ssrc,
             wide_sequence_number: read(extensions::TRANSPORT_WIDE_CC).and_then(extensions::transport_wide_cc),
