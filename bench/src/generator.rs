@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use worker::bwe::incoming::{Arrival, Feedback, Incoming};
+use worker::rtp::extensions;
+use worker::rtp::packet::RtpHeader;
 
 use crate::rtp::{self, FRAME_PACKETS, FRAME_RATE, PACKET_SIZE};
 use crate::udp::{BatchSocket, ReceiveBuffer};
@@ -17,8 +20,6 @@ use crate::udp::{BatchSocket, ReceiveBuffer};
 const START: Duration = Duration::from_secs(5);
 /// How long after the last packet nothing is expected any more.
 const SETTLED: Duration = Duration::from_millis(150);
-/// Frames sent at full pace before the measurement: caches, memory and estimators are warm then.
-const WARM_UP_FRAMES: u64 = 10;
 /// Times that the numbering of the consumers is tried to be learnt.
 const ALIGNMENTS: usize = 5;
 /// Sending times are kept for as many packets as there are sequence numbers.
@@ -69,6 +70,54 @@ struct Sink {
     seen: Vec<bool>,
     received: u64,
     duplicates: u64,
+    /// Who reports arrivals, if anybody does.
+    reporter: Option<Reporter>,
+}
+
+/// Reports arrivals as browsers do.
+#[derive(Debug)]
+struct Reporter {
+    /// The consumer's transport.
+    to: SocketAddr,
+    incoming: Incoming,
+    /// When the next report is due, in microseconds.
+    due: Option<u64>,
+}
+
+impl Reporter {
+    /// Takes note of a packet.
+    fn add(&mut self, packet: &[u8], now: u64) {
+        // Sender reports and the like.
+        if matches!(packet.get(1), Some(192..=223)) {
+            return;
+        }
+        let Ok(header) = RtpHeader::parse(packet) else { return };
+        let wide = header.extension(packet, extensions::TRANSPORT_WIDE_CC);
+        let arrival = Arrival {
+            ssrc: header.ssrc,
+            wide_sequence_number: wide.and_then(extensions::transport_wide_cc),
+            abs_send_time: None,
+            size: packet.len(),
+        };
+        self.due = self.incoming.add(arrival, now, &mut Vec::new()).or(self.due);
+    }
+
+    /// Sends the report, if it is due.
+    fn report(&mut self, socket: &BatchSocket, now: u64) -> Result<()> {
+        if self.due.is_none_or(|due| now < due) {
+            return Ok(());
+        }
+        self.due = None;
+        let (mut messages, mut lengths) = (Vec::new(), Vec::new());
+        self.incoming.report(&mut messages, &mut lengths);
+        let mut rest = messages.as_slice();
+        for length in lengths {
+            let (message, after) = rest.split_at(length);
+            rest = after;
+            socket.plain().send_to(message, self.to)?;
+        }
+        Ok(())
+    }
 }
 
 /// What the receiving thread writes down.
@@ -142,8 +191,18 @@ impl Generator {
         })
     }
 
-    /// Brings the stream to a steady state: every consumer receives, and how it numbers the packets is known.
-    pub fn warm_up(&mut self, port: u16, pace: Pace) -> Result<()> {
+    /// Has the receiver of a consumer report arrivals to a loopback port.
+    pub fn report_to(&self, index: usize, port: u16) {
+        self.shared.tally().sinks[index].reporter = Some(Reporter {
+            to: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            incoming: Incoming::new(Feedback::TransportCc, 0),
+            due: None,
+        });
+    }
+
+    /// Brings the stream to a steady state: every consumer receives, how it numbers the packets is known, and so many
+    /// frames were sent at full pace.
+    pub fn warm_up(&mut self, port: u16, pace: Pace, frames: u64) -> Result<()> {
         let end = Instant::now() + START;
         loop {
             self.send_frames(port, Pace::Burst, 1)?;
@@ -162,7 +221,7 @@ impl Generator {
                 bail!("{silent} of {} consumers receive nothing", self.ports.len());
             }
         }
-        self.send_frames(port, pace, WARM_UP_FRAMES)?;
+        self.send_frames(port, pace, frames)?;
         for _ in 0..ALIGNMENTS {
             self.send_frames(port, Pace::Burst, 1)?;
             thread::sleep(SETTLED);
@@ -281,6 +340,10 @@ fn receive(sockets: &[BatchSocket], shared: &Shared, stamped: bool) -> Result<()
             sockets[index].receive(&mut buffer)?;
             let now = shared.now();
             tally.take(index, now, &buffer, shared, stamped);
+            if let Some(reporter) = &mut tally.sinks[index].reporter {
+                buffer.datagrams().for_each(|packet| reporter.add(packet, now / 1000));
+                reporter.report(&sockets[index], now / 1000)?;
+            }
         }
     }
     Ok(())
@@ -365,7 +428,7 @@ mod tests {
             let count = thread::scope(|scope| {
                 scope.spawn(|| careless_relay(destination, 65_500, &stop, &relay));
                 let count = generator
-                    .warm_up(port, pace)
+                    .warm_up(port, pace, 10)
                     .and_then(|()| generator.measure(port, pace, 6));
                 stop.store(true, Ordering::Relaxed);
                 count
@@ -386,7 +449,7 @@ mod tests {
         let mut generator = Generator::start(2, true).expect("started");
         // Only one of two consumers is served.
         let port = generator.ports[0];
-        let error = generator.warm_up(port, Pace::Burst).expect_err("one is silent");
+        let error = generator.warm_up(port, Pace::Burst, 10).expect_err("one is silent");
         assert!(error.to_string().contains("1 of 2 consumers"));
     }
 }

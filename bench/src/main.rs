@@ -51,8 +51,12 @@ struct Arguments {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     consumers: u16,
     /// Variants PACE or PACE-PROTECTION, separated by commas; paces are burst and spaced, protections clear, gcm256,
-    /// gcm128, cm80 and cm32
-    #[arg(long, value_delimiter = ',', default_value = "burst,spaced")]
+    /// gcm128, cm80 and cm32; or reports, in the clear to consumers that report arrivals
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "burst,burst-reports,spaced,spaced-reports"
+    )]
     variants: Vec<Selection>,
     /// Write the figures to a file as well
     #[arg(long, value_name = "FILE")]
@@ -162,6 +166,7 @@ fn plan(arguments: &Arguments) -> Vec<Entry> {
         if !entries.iter().any(|entry| entry.variant.pace == variant.pace) {
             let copied = Variant {
                 protection: Protection::Clear,
+                reports: false,
                 ..variant
             };
             entries.extend([RelayKind::Ceiling, RelayKind::Sendto].map(|kind| entry(Subject::Relay(kind), copied)));

@@ -144,17 +144,13 @@ impl Report {
         ];
         let mut errors = String::new();
         for entry in &self.entries {
-            let protection = match entry.subject {
-                Subject::Relay(_) => "copied",
-                Subject::Worker { .. } => entry.variant.protection.name(),
+            let side = match entry.subject {
+                Subject::Relay(_) => "copied".to_owned(),
+                Subject::Worker { .. } => entry.variant.side(),
             };
             if let Some(error) = entry.error() {
                 let name = entry.subject.name();
-                let _ = writeln!(
-                    errors,
-                    "{} {protection}, {name}: FAILED: {error}",
-                    entry.variant.pace.name()
-                );
+                let _ = writeln!(errors, "{} {side}, {name}: FAILED: {error}", entry.variant.pace.name());
             }
             let Some(figures) = entry.figures(self.consumers) else {
                 continue;
@@ -164,7 +160,7 @@ impl Report {
                 .map(|ratio| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")));
             rows.push([
                 entry.variant.pace.name().to_owned(),
-                protection.to_owned(),
+                side,
                 entry.subject.name().to_owned(),
                 format!("{:.3}", figures.cpu),
                 format!("{:.3}-{:.3}", figures.cpu_range.0, figures.cpu_range.1),
@@ -227,6 +223,7 @@ impl Report {
             "program": entry.subject.name(),
             "pace": entry.variant.pace.name(),
             "protection": protection.name(),
+            "reports": entry.variant.reports,
             "error": entry.error(),
         });
         if let Subject::Worker { path, .. } = &entry.subject {
@@ -278,7 +275,11 @@ mod tests {
         let pace = Pace::Burst;
         Entry {
             subject,
-            variant: Variant { pace, protection },
+            variant: Variant {
+                pace,
+                protection,
+                reports: false,
+            },
             rounds: vec![Ok(sample)],
         }
     }

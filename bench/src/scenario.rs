@@ -14,6 +14,11 @@ use crate::generator::{Count, Generator, Pace};
 use crate::rtp::FRAME_RATE;
 use crate::worker::{Protection, Worker};
 
+/// Frames sent at full pace before the measurement: caches and memory are warm then.
+const WARM_UP: u64 = 10;
+/// The same if bandwidth is estimated: it is known then that everything fits.
+const ESTIMATED_AFTER: u64 = 150;
+
 /// One variant of the load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variant {
@@ -21,15 +26,26 @@ pub struct Variant {
     pub pace: Pace,
     /// How the consumers' packets are protected.
     pub protection: Protection,
+    /// Whether consumers report arrivals, so that their bandwidth is estimated and packets are paced.
+    pub reports: bool,
+}
+
+impl Variant {
+    /// What reports call the consumers' side.
+    pub fn side(&self) -> String {
+        let reports = if self.reports { ", reports" } else { "" };
+        format!("{}{reports}", self.protection.name())
+    }
 }
 
 impl Display for Variant {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", self.pace.name(), self.protection.name())
+        write!(formatter, "{} {}", self.pace.name(), self.side())
     }
 }
 
-/// The variants that one word on the command line stands for: `burst-gcm128`, or `burst` with every protection.
+/// The variants that one word on the command line stands for: `burst-gcm128`, or `burst` with every protection;
+/// `burst-reports` with none, but reports of arrivals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection(pub Vec<Variant>);
 
@@ -42,15 +58,17 @@ impl FromStr for Selection {
             None => (text, None),
         };
         let pace = Pace::from_str(pace, true)?;
-        let protections = match protection {
-            Some(protection) => vec![Protection::from_str(protection, true)?],
-            None => Protection::value_variants().to_vec(),
+        let (protections, reports) = match protection {
+            Some("reports") => (vec![Protection::Clear], true),
+            Some(protection) => (vec![Protection::from_str(protection, true)?], false),
+            None => (Protection::value_variants().to_vec(), false),
         };
-        let variants = protections
-            .into_iter()
-            .map(|protection| Variant { pace, protection })
-            .collect();
-        Ok(Self(variants))
+        let variants = protections.into_iter().map(|protection| Variant {
+            pace,
+            protection,
+            reports,
+        });
+        Ok(Self(variants.collect()))
     }
 }
 
@@ -97,7 +115,7 @@ pub fn run(subject: &Subject, variant: Variant, consumers: usize, seconds: u32) 
     let sample = match subject {
         Subject::Relay(kind) => {
             let relay = Relay::spawn(*kind, &generator.ports)?;
-            let (cpu, count) = load(&mut generator, relay.pid(), relay.port, variant.pace, frames)?;
+            let (cpu, count) = load(&mut generator, relay.pid(), relay.port, variant, frames)?;
             Sample {
                 cpu,
                 count,
@@ -108,9 +126,12 @@ pub fn run(subject: &Subject, variant: Variant, consumers: usize, seconds: u32) 
             let mut worker = Worker::spawn(path)?;
             let before = cpu::resident_memory(worker.pid())?;
             for (index, &port) in generator.ports.iter().enumerate() {
-                worker.create_consumer(index, port, variant.protection)?;
+                let transport = worker.create_consumer(index, port, variant)?;
+                if variant.reports {
+                    generator.report_to(index, transport);
+                }
             }
-            let (cpu, count) = load(&mut generator, worker.pid(), worker.port, variant.pace, frames)?;
+            let (cpu, count) = load(&mut generator, worker.pid(), worker.port, variant, frames)?;
             let after = cpu::resident_memory(worker.pid())?;
             Sample {
                 cpu,
@@ -127,10 +148,11 @@ pub fn run(subject: &Subject, variant: Variant, consumers: usize, seconds: u32) 
 }
 
 /// Puts a process under load and takes its CPU time over the measured part.
-fn load(generator: &mut Generator, pid: u32, port: u16, pace: Pace, frames: u64) -> Result<(Duration, Count)> {
-    generator.warm_up(port, pace)?;
+fn load(generator: &mut Generator, pid: u32, port: u16, variant: Variant, frames: u64) -> Result<(Duration, Count)> {
+    let warm_up = if variant.reports { ESTIMATED_AFTER } else { WARM_UP };
+    generator.warm_up(port, variant.pace, warm_up)?;
     let before = cpu::cpu_time(pid)?;
-    let count = generator.measure(port, pace, frames)?;
+    let count = generator.measure(port, variant.pace, frames)?;
     let after = cpu::cpu_time(pid)?;
     Ok((after.saturating_sub(before), count))
 }
@@ -145,9 +167,12 @@ mod tests {
         let expected = Variant {
             pace: Pace::Spaced,
             protection: Protection::Cm32,
+            reports: false,
         };
         assert_eq!(one.0, [expected]);
         assert_eq!("burst".parse::<Selection>().expect("known").0.len(), 5);
+        let Selection(reports) = "burst-reports".parse().expect("known");
+        assert_eq!(reports[0].side(), "clear, reports");
         assert!("burst-des".parse::<Selection>().is_err());
         assert!("".parse::<Selection>().is_err());
     }

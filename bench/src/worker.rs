@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::cpu;
 use crate::rtp;
+use crate::scenario::Variant;
 
 /// How long a worker may take to start, to answer or to end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,6 +30,8 @@ const MAPPED_SSRC: u32 = 90_000_001;
 const CONSUMER_SSRC: u32 = 70_000_000;
 /// SSRC of the retransmissions of the first consumer; the others follow.
 const CONSUMER_RTX_SSRC: u32 = 80_000_000;
+
+const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// How the consumers' transports protect what they send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -152,10 +155,7 @@ impl Worker {
                 "isDataChannel": false,
             })),
         )?;
-        let port = transport["tuple"]["localPort"]
-            .as_u64()
-            .and_then(|port| port.try_into().ok())
-            .context("the transport has no port")?;
+        let port = local_port(&transport)?;
         self.request(
             "transport.produce",
             json!({"routerId": "router", "transportId": "in", "producerId": "producer"}),
@@ -179,8 +179,8 @@ impl Worker {
         Ok(port)
     }
 
-    /// One consumer on a transport of its own, which sends to a loopback port.
-    pub fn create_consumer(&mut self, index: usize, port: u16, protection: Protection) -> Result<()> {
+    /// One consumer on a transport of its own, which sends to a loopback port. Returns the transport's port.
+    pub fn create_consumer(&mut self, index: usize, port: u16, variant: Variant) -> Result<u16> {
         let internal = json!({"routerId": "router", "transportId": format!("out-{index}")});
         let mut options = json!({
             "listenIp": {"ip": "127.0.0.1"},
@@ -191,15 +191,23 @@ impl Worker {
             "isDataChannel": false,
         });
         let mut remote = json!({"ip": "127.0.0.1", "port": port});
-        if let Some((name, key_length)) = protection.suite() {
+        if let Some((name, key_length)) = variant.protection.suite() {
             options["enableSrtp"] = true.into();
             options["srtpCryptoSuite"] = name.into();
             // The key of the way back, on which nothing is ever sent.
             let key = STANDARD.encode(vec![0x5a; key_length]);
             remote["srtpParameters"] = json!({"cryptoSuite": name, "keyBase64": key});
         }
-        self.request("router.createPlainTransport", internal.clone(), Some(options))?;
+        let transport = self.request("router.createPlainTransport", internal.clone(), Some(options))?;
+        let transport = local_port(&transport)?;
         self.request("transport.connect", internal.clone(), Some(remote))?;
+        let mut codecs = codecs();
+        let mut extensions = json!([]);
+        if variant.reports {
+            codecs[0]["rtcpFeedback"] = json!([{"type": "nack"}, {"type": "nack", "parameter": "pli"},
+                {"type": "transport-cc"}]);
+            extensions = json!([{"uri": TRANSPORT_CC, "id": 5}]);
+        }
 
         let mut internal = internal;
         internal["producerId"] = "producer".into();
@@ -211,8 +219,8 @@ impl Worker {
                 "kind": "video",
                 "type": "simple",
                 "rtpParameters": {
-                    "codecs": codecs(),
-                    "headerExtensions": [],
+                    "codecs": codecs,
+                    "headerExtensions": extensions,
                     "encodings": [{
                         "ssrc": CONSUMER_SSRC + u32::try_from(index)?,
                         "rtx": {"ssrc": CONSUMER_RTX_SSRC + u32::try_from(index)?},
@@ -222,7 +230,7 @@ impl Worker {
                 "consumableRtpEncodings": [{"ssrc": MAPPED_SSRC}],
             })),
         )?;
-        Ok(())
+        Ok(transport)
     }
 
     /// Sends a request and waits for the data of its answer.
@@ -283,8 +291,15 @@ impl Drop for Worker {
     }
 }
 
-/// The video codec, the same on both sides. Nobody here answers feedback, so none is asked for.
-/// As browsers have them: what is sent has to be kept for those who ask for it again.
+/// The port of a transport that was created with this answer.
+fn local_port(transport: &Value) -> Result<u16> {
+    let port = transport["tuple"]["localPort"].as_u64();
+    port.and_then(|port| port.try_into().ok())
+        .context("the transport has no port")
+}
+
+/// The video codec, the same on both sides, as browsers have it: what is sent has to be kept for those who ask for it
+/// again, though nobody here does.
 fn codecs() -> Value {
     json!([
         {
