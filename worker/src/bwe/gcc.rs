@@ -15,6 +15,8 @@ const SILENCE: u64 = 3_000_000;
 const SILENCE_STEP: u64 = 1_000_000;
 const SILENCE_SHARE: f64 = 0.8;
 
+/// Share of what arrives that is allowed without a probe that has tried it.
+const BEYOND: f64 = 1.1;
 /// How long what a probe measured counts more than what arrived lately, in microseconds: while the source follows, less
 /// arrives than the path can take.
 const PROBE_COUNTS: u64 = 600_000;
@@ -41,7 +43,7 @@ impl Gcc {
         let initial = f64::from(initial).clamp(RATES.0, RATES.1);
         Self {
             trend: Trend::new(),
-            control: RateControl::new(Some(initial)),
+            control: RateControl::new(Some(initial), BEYOND),
             throughput: Throughput::default(),
             loss: LossLimit::new(),
             standing: StandingQueue::default(),
@@ -115,6 +117,9 @@ impl Estimator for Gcc {
             usage = Usage::Over;
         }
         let delays = self.delay_based(usage, circumstances, now);
+        if stands && delays == DecisionReason::Delay {
+            self.standing.acted(now);
+        }
         let delay_based = self.control.rate().map_or(RATES.0, f64::from);
         let was_limiting = self.loss.is_limiting();
         let allowed = self.loss.update(outcomes, delay_based, self.throughput.rate(), now);

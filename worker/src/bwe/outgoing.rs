@@ -43,6 +43,10 @@ const IDLE: u64 = 5_000_000;
 /// anything goes on being sent: what it says swings. To climb into that would fill its link.
 const LEAST_REPORTED: u32 = 20;
 const BENEFIT: f64 = 1.08;
+/// Less than this share of what is possible is sent, for at least so long (microseconds), and more is desired: only probes
+/// can tell whether the next layers fit.
+const STUCK_SHARE: f64 = 0.93;
+const STUCK: u64 = 4_000_000;
 /// Round trip until one is measured, in microseconds.
 const FIRST_ROUND_TRIP: u64 = 200_000;
 
@@ -68,6 +72,8 @@ pub struct Outgoing {
     max: u32,
     allocated: u32,
     allocated_at: u64,
+    /// Since when part of what is possible has been left over, since no consumer's next layers fit into it.
+    stuck_since: Option<u64>,
     announced: Option<(u32, u64)>,
     round_trip: u64,
     reported_at: Option<u64>,
@@ -135,6 +141,7 @@ impl Outgoing {
             max: initial,
             allocated: 0,
             allocated_at: 0,
+            stuck_since: None,
             announced: None,
             round_trip: FIRST_ROUND_TRIP,
             reported_at: None,
@@ -297,10 +304,11 @@ impl Outgoing {
         if self.reported_at.is_none() && self.allocated > 0 {
             return;
         }
+        let stuck = self.stuck_since.filter(|since| now.saturating_sub(*since) >= STUCK);
         let situation = Situation {
             estimate: self.estimator.estimate(),
             wanted: self.max,
-            limited_since: self.limited.since(),
+            limited_since: self.limited.since().or(stuck),
             full_at: self.estimator.full_at(),
             known: self.estimator.knows_capacity(),
         };
@@ -404,6 +412,9 @@ impl Outgoing {
     pub fn set_desired(&mut self, desired: u32, allocated: u32, at_once: bool, now: u64) {
         self.desired.set(desired, at_once, now);
         (self.allocated, self.allocated_at) = (allocated, now);
+        let fits = STUCK_SHARE * f64::from(self.available_bitrate());
+        let stuck = desired > allocated && f64::from(allocated) < fits;
+        self.stuck_since = stuck.then(|| self.stuck_since.unwrap_or(now));
         if desired > 0 {
             self.next_tick.get_or_insert(now + TICK);
         }

@@ -17,6 +17,8 @@ const LEAST_ADDITION: (f64, f64) = (4000.0, 0.01);
 /// And the most, in bits per second and as a share: a packet more per round trip is much for a narrow path. The former
 /// is the same for all, which is what makes flows on one path equal.
 const MOST_ADDITION: (f64, f64) = (35_000.0, 0.03);
+/// What is allowed beyond a multiple of what arrives, in bits per second.
+const BEYOND: f64 = 10_000.0;
 /// Frames and packets as senders make them: frames per second, bits of a packet.
 const FRAMES: f64 = 30.0;
 const PACKET_BITS: f64 = 9600.0;
@@ -38,6 +40,7 @@ enum State {
 #[derive(Debug)]
 pub struct RateControl {
     rate: Option<f64>,
+    beyond: f64,
     state: State,
     changed_at: u64,
     reduced_at: Option<u64>,
@@ -45,10 +48,12 @@ pub struct RateControl {
 }
 
 impl RateControl {
-    /// Starts with this rate, or with what will be measured first.
-    pub fn new(start: Option<f64>) -> Self {
+    /// Starts with this rate, or with what will be measured first. What is measured is to be exceeded at most by the
+    /// factor `beyond`.
+    pub fn new(start: Option<f64>, beyond: f64) -> Self {
         Self {
             rate: start,
+            beyond,
             state: State::Increase,
             changed_at: 0,
             reduced_at: None,
@@ -71,6 +76,11 @@ impl RateControl {
         self.full_at.is_some()
     }
 
+    /// What may be allowed while so much arrives: what has not been tried is not known.
+    fn allowed(&self, measured: f64) -> f64 {
+        self.beyond * measured + BEYOND
+    }
+
     /// Allows this rate, which was measured by other means.
     pub fn set(&mut self, rate: f64, now: u64) {
         self.rate = Some(rate.clamp(RATES.0, RATES.1));
@@ -86,7 +96,7 @@ impl RateControl {
         let Some(rate) = self.rate else {
             self.rate = measured
                 .filter(|measured| *measured > 0.0)
-                .map(|measured| allowed(measured).max(RATES.0));
+                .map(|measured| self.allowed(measured).max(RATES.0));
             self.changed_at = now;
             return false;
         };
@@ -151,7 +161,7 @@ impl RateControl {
             rate + (rate * (GROWTH.0.powf(elapsed) - 1.0)).max(GROWTH.1 * elapsed)
         };
         // What is not used says nothing about the path.
-        self.rate = Some(raised.min(allowed(measured)).max(rate).min(RATES.1));
+        self.rate = Some(raised.min(self.allowed(measured)).max(rate).min(RATES.1));
     }
 
     fn remember(&mut self, measured: f64) {
@@ -165,11 +175,6 @@ impl RateControl {
         });
         full.add(measured / 1000.0);
     }
-}
-
-/// What may be allowed while so much arrives.
-fn allowed(measured: f64) -> f64 {
-    1.5 * measured + 10_000.0
 }
 
 /// The rate at which the path was full, in kbit/s.
@@ -208,7 +213,7 @@ mod tests {
 
     #[test]
     fn it_grows_while_used_and_backs_off() {
-        let mut control = RateControl::new(None);
+        let mut control = RateControl::new(None, 1.5);
         assert!(!control.update(Usage::Normal, Some(100_000.0), ROUND_TRIP, 0));
         assert_eq!(control.rate(), Some(160_000));
         // Only 100 kbit/s arrive: there is no reason to allow more.
@@ -230,7 +235,7 @@ mod tests {
 
     #[test]
     fn overuse_halves_what_nothing_is_known_about() {
-        let mut control = RateControl::new(Some(1_000_000.0));
+        let mut control = RateControl::new(Some(1_000_000.0), 1.5);
         assert!(control.update(Usage::Over, None, ROUND_TRIP, 1_000_000));
         assert!(!control.update(Usage::Over, None, ROUND_TRIP, 1_100_000));
         assert!(control.update(Usage::Over, None, ROUND_TRIP, 1_200_000));

@@ -7,6 +7,8 @@ use super::rate_control::RateControl;
 use super::trend::{Trend, Usage};
 use crate::rtp::rate::RateCounter;
 
+/// A sender may send so much more than what it sends: it alone decides whether to try that.
+const BEYOND: f64 = 1.5;
 /// Streams that are named in a message at most.
 const MAX_STREAMS: usize = 16;
 /// Silence after which a stream is not named any more.
@@ -47,7 +49,7 @@ impl RemoteEstimator {
     pub fn new() -> Self {
         Self {
             trend: Trend::new(),
-            control: RateControl::new(None),
+            control: RateControl::new(None, BEYOND),
             rate: RateCounter::new(1000, 100),
             first_at: None,
             sent: None,

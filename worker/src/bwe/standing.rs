@@ -24,7 +24,7 @@ pub struct StandingQueue {
 }
 
 impl StandingQueue {
-    /// Takes a report. True: something is to be done about a queue that stands.
+    /// Takes a report. True: something is to be done about a queue that stands, until [`acted`](Self::acted).
     pub fn update(&mut self, outcomes: &[Outcome], now: u64) -> bool {
         let delays = outcomes.iter().filter_map(|outcome| {
             let sent_at = i64::try_from(outcome.sent_at).ok()?;
@@ -47,17 +47,19 @@ impl StandingQueue {
             return false;
         }
         match self.acted_at {
-            None => {
-                self.acted_at = Some(now);
-                true
-            }
             Some(at) if now.saturating_sub(at) < HELP => false,
             Some(_) => {
                 self.acted_at = None;
                 self.quiet_until = now + GIVE_UP;
                 false
             }
+            None => true,
         }
+    }
+
+    /// Something has been done about it.
+    pub fn acted(&mut self, now: u64) {
+        self.acted_at = Some(now);
     }
 }
 
@@ -77,7 +79,11 @@ mod tests {
                 size: 1000,
                 cluster: None,
             };
-            queue.update(&[outcome], report * 100_000)
+            let stands = queue.update(&[outcome], report * 100_000);
+            if stands {
+                queue.acted(report * 100_000);
+            }
+            stands
         });
         reports.collect()
     }
