@@ -99,6 +99,50 @@ fn consumers_share_a_link_by_priority() {
     }
 }
 
+/// There is room for a larger size of one or two of three. Now and then somebody else is watched for a while.
+#[test]
+fn equals_take_turns_to_get_what_not_all_can_get() {
+    for seed in 1..=3 {
+        let mut simulation = room(Capacity::steady(1_300_000), 3, seed);
+        let other = simulation.add_source(&[40_000, 80_000], seed + 9);
+        simulation.consume_counted(0, "other", other, 2, 0);
+        let from = simulation.now();
+        for round in 0..12 {
+            simulation.run(31 * SECOND);
+            let method = if round % 2 == 0 {
+                "consumer.pause"
+            } else {
+                "consumer.resume"
+            };
+            let internal = serde_json::json!({ "routerId": "r", "transportId": "view0", "consumerId": "other",
+                "producerId": format!("s{other}") });
+            simulation.request(method, internal, serde_json::json!({}));
+        }
+        let consumers = ["u0", "more1", "more2"];
+        let rates = consumers.map(|consumer| {
+            let internal = serde_json::json!({ "routerId": "r", "transportId": "view0", "consumerId": consumer,
+                "producerId": "s0" });
+            let stats = simulation.request("consumer.getStats", internal, serde_json::json!({}));
+            stats[0]["byteCount"].as_u64().unwrap_or_default() * 8 * SECOND / (simulation.now() - from)
+        });
+        let (least, most) = (rates.iter().min(), rates.iter().max());
+        assert!(
+            least.zip(most).is_some_and(|(least, most)| least * 100 >= most * 80),
+            "seed {seed}: {rates:?}"
+        );
+        for consumer in consumers {
+            let mut all = changes(&simulation, consumer);
+            all.dedup_by_key(|change| change.spatial);
+            let settled = all.iter().filter(|change| change.at > from + 20 * SECOND);
+            let times: Vec<_> = settled.map(|change| change.at).collect();
+            assert!(
+                times.windows(3).all(|three| three[2] - three[0] >= 5 * SECOND),
+                "seed {seed}: {consumer}: {all:?}"
+            );
+        }
+    }
+}
+
 /// The last decisions of a viewer's transport: what, why, and with what.
 fn decisions(simulation: &mut Simulation) -> Vec<Value> {
     let internal = serde_json::json!({ "routerId": "r", "transportId": "view0" });

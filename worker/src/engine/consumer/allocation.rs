@@ -22,6 +22,8 @@ const FRESH: u64 = 3_000_000;
 const FRESH_SHARE: f64 = 0.7;
 /// With so much more possible than would be sent, it may climb at once.
 const PLENTY: f64 = 2.0;
+/// Shortest time that somebody stands first among equals, in microseconds.
+const TURN: u64 = 30_000_000;
 /// A stream younger than this is not climbed to from an older one, in microseconds: it may stop again.
 const YOUNG: u64 = 2_000_000;
 
@@ -140,7 +142,7 @@ pub struct Possible {
 
 /// Shares what is possible among claims, each with whose it is; returns how much is used.
 pub fn share<K>(claims: &mut [(K, Claim)], possible: Possible) -> u32 {
-    // Of equals, whoever stands before.
+    // Of equals, whoever stands before: see `Turns`.
     claims.sort_by_key(|(_, claim)| std::cmp::Reverse(claim.priority));
     let (mut first, mut used) = (true, 0_u64);
     loop {
@@ -158,6 +160,47 @@ pub fn share<K>(claims: &mut [(K, Claim)], possible: Possible) -> u32 {
             return u32::try_from(used).unwrap_or(u32::MAX);
         }
         first = false;
+    }
+}
+
+/// Whose turn it is to stand first among equals, and so to get the step for which there is room once only. The turn goes
+/// to the next one when others than before make claims, but not more often than every [`TURN`]: somebody begins or stops
+/// to send then, so that layers change anyway. In between it stays, for a steady path is to give steady layers: each turn
+/// costs two changes of layers, and key frames on a path that is full.
+#[derive(Debug)]
+pub struct Turns<K> {
+    known: Vec<K>,
+    first: usize,
+    turned_at: u64,
+}
+
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self {
+            known: Vec::new(),
+            first: 0,
+            turned_at: 0,
+        }
+    }
+}
+
+impl<K: Copy + PartialEq> Turns<K> {
+    /// Puts claims in order, which come in the same order always.
+    pub fn order(&mut self, claims: &mut [(K, Claim)], now: u64) {
+        let keys = claims.iter().map(|(key, _)| *key);
+        if !keys.clone().eq(self.known.iter().copied()) {
+            let was_first = self.known.get(self.first).copied();
+            self.known.clear();
+            self.known.extend(keys);
+            // Of one who is gone the place is left, and with it whoever came next.
+            let place = self.known.iter().position(|key| Some(*key) == was_first);
+            self.first = place.unwrap_or(self.first);
+            if now.saturating_sub(self.turned_at) >= TURN {
+                (self.first, self.turned_at) = (self.first + usize::from(place.is_some()), now);
+            }
+            self.first %= self.known.len().max(1);
+        }
+        claims.rotate_left(self.first);
     }
 }
 
@@ -350,6 +393,30 @@ mod tests {
         now += 100_000_000;
         restraint.moved(Some(layers(1, 2)), Some(layers(1, 0)), now);
         assert!(restraint.holds(now + 9_000_000) && !restraint.holds(now + 11_000_000));
+    }
+
+    #[test]
+    fn equals_take_turns_when_others_make_claims() {
+        let mut turns = Turns::default();
+        let mut first = |keys: &[u8], now: u64| {
+            let mut claims: Vec<_> = keys.iter().map(|key| (*key, claim(1, None))).collect();
+            turns.order(&mut claims, now);
+            let mut order: Vec<_> = claims.iter().map(|(key, _)| *key).collect();
+            let first = order.first().copied();
+            order.sort_unstable();
+            assert_eq!(order, keys);
+            first
+        };
+        assert_eq!(first(&[1, 2, 3], 0), Some(1));
+        assert_eq!(first(&[1, 2, 3], 10 * TURN), Some(1), "as long as nothing changes");
+        assert_eq!(first(&[1, 2, 3, 4], 10 * TURN), Some(2));
+        assert_eq!(first(&[0, 1, 2, 3, 4], 10 * TURN + 1), Some(2), "not so soon");
+        assert_eq!(first(&[1, 3], 10 * TURN + 2), Some(1), "one is gone");
+        assert_eq!(first(&[], 10 * TURN + 3), None);
+        let turns: Vec<_> = (11..17)
+            .map(|turn| first(if turn % 2 == 0 { &[1, 2, 3, 4] } else { &[1, 2, 3] }, turn * TURN))
+            .collect();
+        assert_eq!(turns, [1, 2, 3, 4, 1, 2].map(Some));
     }
 
     #[test]

@@ -216,6 +216,7 @@ impl Router {
                 None => fixed = fixed.saturating_add(consumer.fixed_rate(producer, now)),
             }
         }
+        transport.turns.order(&mut claims, now);
         let possible = Possible {
             new: outgoing.available_bitrate().saturating_sub(fixed),
             kept: outgoing.keepable_bitrate().saturating_sub(fixed),

@@ -24,6 +24,7 @@ use channel_proto::rtp_parameters::{MediaKind, RtpParameters};
 use hashbrown::HashMap;
 
 use super::Context;
+use super::consumer::allocation::Turns;
 use super::data::sctp::Sctp;
 use super::decisions::{Decisions, What, Why};
 use super::keys::{ConsumerKey, DataConsumerKey, DataProducerKey, ProducerKey, RouterKey, TransportKey};
@@ -98,6 +99,8 @@ pub struct Transport {
     pub initial_outgoing_bitrate: u32,
     /// The way to the peer, if it tells about what it receives.
     pub outgoing: Option<Box<Outgoing>>,
+    /// Who stands first among its consumers when what can be sent is shared.
+    pub turns: Turns<ConsumerKey>,
     /// Its last decisions about that.
     pub decisions: Decisions<DecisionBandwidth>,
     recv_extensions: RecvRtpHeaderExtensions,
@@ -230,6 +233,7 @@ impl Transport {
             incoming: None,
             initial_outgoing_bitrate: INITIAL_BITRATE,
             outgoing: None,
+            turns: Turns::default(),
             decisions: Decisions::default(),
             probation: Probation::default(),
         }
