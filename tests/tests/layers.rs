@@ -143,11 +143,36 @@ fn equals_take_turns_to_get_what_not_all_can_get() {
     }
 }
 
-/// The last decisions of a viewer's transport: what, why, and with what.
-fn decisions(simulation: &mut Simulation) -> Vec<Value> {
+/// What a viewer's transport says of itself.
+fn dump(simulation: &mut Simulation) -> Value {
     let internal = serde_json::json!({ "routerId": "r", "transportId": "view0" });
-    let dump = simulation.request("transport.dump", internal, serde_json::json!({}));
-    dump["decisions"].as_array().cloned().unwrap_or_default()
+    simulation.request("transport.dump", internal, serde_json::json!({}))
+}
+
+/// Its last decisions: what, why, and with what.
+fn decisions(simulation: &mut Simulation) -> Vec<Value> {
+    dump(simulation)["decisions"].as_array().cloned().unwrap_or_default()
+}
+
+#[test]
+fn key_frames_wait_no_longer_than_allowed_and_that_is_told() {
+    for (capacity, seed) in [(500_000, 1), (500_000, 2), (2_500_000, 3)] {
+        let mut simulation = room(Capacity::steady(capacity), 1, seed);
+        simulation.run(20 * SECOND);
+        let pacing = dump(&mut simulation)["pacing"].take();
+        let number = |what: &str| pacing[what].as_u64().unwrap_or_default();
+        assert_eq!(number("maxDelay"), 100, "seed {seed}: {pacing}");
+        assert!(
+            (5..=100).contains(&number("longestWait")),
+            "{capacity} bit/s, seed {seed}: {pacing}"
+        );
+        let packets = simulation.viewers[0].counted.1;
+        // Of frames that fit most packets do not.
+        assert!(
+            (1..packets / 2).contains(&number("packets")),
+            "{capacity} bit/s, seed {seed}: {pacing} of {packets}"
+        );
+    }
 }
 
 #[test]
