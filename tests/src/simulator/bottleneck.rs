@@ -6,6 +6,9 @@ use rand_chacha::ChaCha8Rng;
 /// Bytes that a policer lets pass at once, beyond its rate.
 const POLICER_BURST: f64 = 15_000.0;
 
+/// Longest time between two stalls in microseconds.
+const STALLS_APART: u64 = 400_000;
+
 /// How wide a link is over time: from each time on (microseconds) so many bits per second.
 #[derive(Debug, Clone)]
 pub struct Capacity(pub Vec<(u64, u64)>);
@@ -37,6 +40,9 @@ pub struct Narrow {
     pub delay: u64,
     /// Added to it at random, up to this, in microseconds.
     pub jitter: u64,
+    /// Now and then nothing arrives for up to so many microseconds, and then all of it at once: a machine on the way is
+    /// busy with something else, or a radio with somebody else.
+    pub stalls: u64,
     /// Lost of 1,000 whatever is sent.
     pub loss: u32,
     /// What exceeds the capacity is lost at once instead of waiting.
@@ -52,6 +58,7 @@ impl Default for Narrow {
             queue: 200_000,
             delay: 25_000,
             jitter: 0,
+            stalls: 0,
             loss: 0,
             policer: false,
             rival_from: None,
@@ -83,6 +90,8 @@ pub struct Bottleneck {
     tokens: f64,
     filled_at: u64,
     rival: Rival,
+    stalled_until: u64,
+    next_stall: u64,
 }
 
 impl Bottleneck {
@@ -96,6 +105,8 @@ impl Bottleneck {
             tokens: POLICER_BURST,
             filled_at: 0,
             rival: Rival::default(),
+            stalled_until: 0,
+            next_stall: 0,
         }
     }
 
@@ -106,7 +117,19 @@ impl Bottleneck {
         let waited = self.enter(size, at, rng);
         self.log.push(Passed { at, waited, size });
         let jitter = rng.random_range(0..=self.narrow.jitter);
-        waited.map(|_| self.leaves_after(at) + self.narrow.delay + jitter)
+        waited.map(|_| {
+            let arrives = at + self.leaves_after(at) + self.narrow.delay + jitter;
+            self.stall(arrives, rng) - at
+        })
+    }
+
+    /// When something arrives that would arrive at this time if nothing stalled.
+    fn stall(&mut self, arrives: u64, rng: &mut ChaCha8Rng) -> u64 {
+        while self.narrow.stalls > 0 && self.next_stall <= arrives {
+            self.stalled_until = self.next_stall + rng.random_range(0..=self.narrow.stalls);
+            self.next_stall = self.stalled_until + rng.random_range(0..=STALLS_APART);
+        }
+        arrives.max(self.stalled_until)
     }
 
     fn leaves_after(&self, at: u64) -> u64 {
@@ -267,6 +290,31 @@ mod tests {
         assert!(
             (0.9..1.0).contains(&share) && (190_000..=200_000).contains(&longest),
             "{share}, {longest}"
+        );
+    }
+
+    #[test]
+    fn a_stall_holds_packets_back_and_keeps_their_order() {
+        let narrow = Narrow {
+            capacity: Capacity::steady(100_000_000),
+            stalls: 60_000,
+            delay: 25_000,
+            ..Narrow::default()
+        };
+        let (mut rng, mut bottleneck) = (ChaCha8Rng::seed_from_u64(1), Bottleneck::new(narrow, 0));
+        let arrivals: Vec<_> = (0..10_000_u64)
+            .map(|index| index * 1000 + bottleneck.pass(1000, index * 1000, &mut rng).expect("it passes"))
+            .collect();
+        assert!(arrivals.is_sorted());
+        let late = (0..)
+            .zip(&arrivals)
+            .map(|(index, arrival)| arrival - index * 1000 - 25_000);
+        let (held, longest) = late.fold((0, 0), |(held, longest), late| {
+            (held + u32::from(late > 1000), late.max(longest))
+        });
+        assert!(
+            (500..3000).contains(&held) && (40_000..61_000).contains(&longest),
+            "{held}, {longest}"
         );
     }
 }

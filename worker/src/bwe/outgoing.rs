@@ -43,10 +43,6 @@ const IDLE: u64 = 5_000_000;
 /// anything goes on being sent: what it says swings. To climb into that would fill its link.
 const LEAST_REPORTED: u32 = 20;
 const BENEFIT: f64 = 1.08;
-/// Less than this share of what is possible is sent, for at least so long (microseconds), and more is desired: only probes
-/// can tell whether the next layers fit.
-const STUCK_SHARE: f64 = 0.93;
-const STUCK: u64 = 4_000_000;
 /// Round trip until one is measured, in microseconds.
 const FIRST_ROUND_TRIP: u64 = 200_000;
 
@@ -72,8 +68,7 @@ pub struct Outgoing {
     max: u32,
     allocated: u32,
     allocated_at: u64,
-    /// Since when part of what is possible has been left over, since no consumer's next layers fit into it.
-    stuck_since: Option<u64>,
+    next: Option<u32>,
     announced: Option<(u32, u64)>,
     round_trip: u64,
     reported_at: Option<u64>,
@@ -89,6 +84,17 @@ pub struct Change {
     pub announce: bool,
     /// Layers are to be chosen anew.
     pub allocate: bool,
+}
+
+/// What consumers want, in bits per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Demand {
+    /// What they would like to send.
+    pub desired: u32,
+    /// What they send.
+    pub allocated: u32,
+    /// What must be possible for any of them to send more than that, if they want to and cannot send a little more.
+    pub next: Option<u32>,
 }
 
 /// What consumers would like to send. It falls slowly: a source that pauses will be back.
@@ -141,7 +147,7 @@ impl Outgoing {
             max: initial,
             allocated: 0,
             allocated_at: 0,
-            stuck_since: None,
+            next: None,
             announced: None,
             round_trip: FIRST_ROUND_TRIP,
             reported_at: None,
@@ -212,7 +218,7 @@ impl Outgoing {
         if self.pacer.is_waiting() {
             return 0;
         }
-        self.prober.due(now)
+        self.prober.due(self.pacer.clear_at(), now)
     }
 
     /// The receiver tells what it can take (REMB).
@@ -304,11 +310,11 @@ impl Outgoing {
         if self.reported_at.is_none() && self.allocated > 0 {
             return;
         }
-        let stuck = self.stuck_since.filter(|since| now.saturating_sub(*since) >= STUCK);
         let situation = Situation {
             estimate: self.estimator.estimate(),
             wanted: self.max,
-            limited_since: self.limited.since().or(stuck),
+            limited_since: self.limited.since(),
+            next: self.next,
             full_at: self.estimator.full_at(),
             known: self.estimator.knows_capacity(),
         };
@@ -398,7 +404,8 @@ impl Outgoing {
     /// When [`handle_timeout`](Self::handle_timeout), [`pop`](Self::pop) and [`padding`](Self::padding) are to be
     /// called, if that is not planned yet.
     pub fn plan_wake(&mut self) -> Option<u64> {
-        let probe = self.prober.next_at().filter(|_| !self.pacer.is_waiting());
+        let probe = self.prober.next_at(self.pacer.clear_at());
+        let probe = probe.filter(|_| !self.pacer.is_waiting());
         let wishes = [self.pacer.next_at(), probe, self.next_tick];
         let at = wishes.into_iter().flatten().min()?;
         if self.planned.is_some_and(|planned| planned <= at) {
@@ -408,14 +415,12 @@ impl Outgoing {
         Some(at)
     }
 
-    /// Consumers would like to send so many bits per second, and send so many of them. `at_once`: one of them stopped.
-    pub fn set_desired(&mut self, desired: u32, allocated: u32, at_once: bool, now: u64) {
-        self.desired.set(desired, at_once, now);
-        (self.allocated, self.allocated_at) = (allocated, now);
-        let fits = STUCK_SHARE * f64::from(self.available_bitrate());
-        let stuck = desired > allocated && f64::from(allocated) < fits;
-        self.stuck_since = stuck.then(|| self.stuck_since.unwrap_or(now));
-        if desired > 0 {
+    /// What consumers would like to send has changed, or what they send. `at_once`: one of them stopped.
+    pub fn set_demand(&mut self, demand: &Demand, at_once: bool, now: u64) {
+        self.desired.set(demand.desired, at_once, now);
+        (self.allocated, self.allocated_at) = (demand.allocated, now);
+        self.next = demand.next;
+        if demand.desired > 0 {
             self.next_tick.get_or_insert(now + TICK);
         }
         self.update_max();

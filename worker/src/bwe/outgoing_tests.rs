@@ -5,6 +5,15 @@ fn outgoing(feedback: Feedback) -> Outgoing {
     Outgoing::new(feedback, INITIAL_BITRATE, None, Pacing::default())
 }
 
+fn demand(outgoing: &mut Outgoing, desired: u32, allocated: u32, now: u64) {
+    let demand = Demand {
+        desired,
+        allocated,
+        next: None,
+    };
+    outgoing.set_demand(&demand, false, now);
+}
+
 #[test]
 fn what_the_receiver_says_replaces_where_it_started_and_the_limit_caps_both() {
     let mut outgoing = outgoing(Feedback::Remb);
@@ -69,7 +78,7 @@ fn decisions_are_handed_out_once() {
     assert_eq!(kinds(&mut follower), [(Raise, Remb)]);
 
     let mut outgoing = outgoing(Feedback::TransportCc);
-    outgoing.set_desired(5_000_000, 600_000, false, 0);
+    demand(&mut outgoing, 5_000_000, 600_000, 0);
     outgoing.left(1000, 1_000_000);
     report(&mut outgoing, 1, [Some(1_010_000)], 1_020_000);
     let probe = |bitrate| (Probe { bitrate }, Desired);
@@ -119,7 +128,7 @@ fn reports_of_losses_count_for_receivers_that_say_a_rate() {
         (follower.available_bitrate(), follower.keepable_bitrate()),
         (1_000_000, 1_080_000)
     );
-    follower.set_desired(2_000_000, 1_050_000, false, 2_000_000);
+    demand(&mut follower, 2_000_000, 1_050_000, 2_000_000);
     follower.take_change(2_000_000);
     assert!(!follower.take_change(2_100_000).allocate, "what is sent is kept");
     follower.set_limit(Some(1_020_000));
@@ -153,7 +162,7 @@ fn the_estimate_is_announced_once_a_second_or_when_it_jumps() {
     assert!(outgoing.take_change(1_000_000).announce);
     outgoing.maximum_bitrate(500_000);
     assert_eq!(outgoing.take_change(1_100_000), Change::default());
-    outgoing.set_desired(900_000, 550_000, false, 1_100_000);
+    demand(&mut outgoing, 900_000, 550_000, 1_100_000);
     let expected = Change {
         announce: false,
         allocate: true,

@@ -12,6 +12,8 @@ const WAIT: u64 = 1_000_000;
 /// Between two probes without other reason, in microseconds: while less is sent than allowed, and while all of it is
 /// sent, the path has not been full for as long, and it has turned out to be wider than it was then.
 const PERIOD: u64 = 5_000_000;
+/// As long as the next layers do not fit, and the path has not been full for as long.
+const NEXT_PERIOD: u64 = 2_500_000;
 /// Before the path has been full for the first time.
 const EARLY_PERIOD: u64 = 1_500_000;
 const GROWING: f64 = 1.5;
@@ -39,6 +41,8 @@ pub struct Probe {
     pub rate: u32,
     /// Least duration in microseconds.
     pub duration: u64,
+    /// It is to begin when what was sent before has passed: otherwise it would arrive faster than it was sent.
+    pub alone: bool,
 }
 
 /// What a plan is made of.
@@ -50,6 +54,8 @@ pub struct Situation {
     pub wanted: u32,
     /// Since when less is sent than is possible.
     pub limited_since: Option<u64>,
+    /// What has to be possible for more to be sent: until then that does not grow with the estimate.
+    pub next: Option<u32>,
     /// When the path was last found to be full.
     pub full_at: Option<u64>,
     /// Whether it is known at which rate it is full.
@@ -67,6 +73,8 @@ pub struct ProbePlan {
     estimate: f64,
     /// The estimate before it fell, and when it did.
     dropped: Option<(f64, u64)>,
+    /// Whether more is sent only if so much more is possible that a probe has to tell.
+    below_next: bool,
 }
 
 impl ProbePlan {
@@ -78,6 +86,10 @@ impl ProbePlan {
         }
         self.estimate = estimate;
         let wanted = f64::from(situation.wanted);
+        let since_full = situation.full_at.map_or(u64::MAX, |at| now.saturating_sub(at));
+        let limited = situation.limited_since.is_some();
+        let below_next = situation.next.is_some_and(|next| next > situation.estimate);
+        self.below_next = below_next && (limited || since_full >= NEXT_PERIOD);
         let rising = wanted > RISE * self.wanted;
         if let Some((threshold, until)) = self.waiting {
             if estimate > threshold {
@@ -99,9 +111,10 @@ impl ProbePlan {
             self.started = true;
             return self.probe(&FIRST.map(|factor| factor * estimate), (SUCCESS, SHORT), wanted, now);
         }
-        let period = match situation.full_at {
-            None => EARLY_PERIOD,
-            Some(_) => self.period(),
+        let period = match (situation.full_at, self.below_next) {
+            (None, _) => EARLY_PERIOD,
+            (Some(_), true) => self.spread(NEXT_PERIOD),
+            (Some(_), false) => self.spread(PERIOD),
         };
         let paused = now.saturating_sub(self.probed_at) >= period;
         if let Some((before, at)) = self.dropped.filter(|(_, at)| now.saturating_sub(*at) < PERIOD)
@@ -111,9 +124,8 @@ impl ProbePlan {
             self.dropped = None;
             return self.probe(&[RECOVERY * before], (SUCCESS, SHORT), wanted, now);
         }
-        let limited = situation.limited_since.is_some();
-        let calm = !situation.known && situation.full_at.is_none_or(|at| now.saturating_sub(at) >= PERIOD);
-        match (limited, paused) {
+        let calm = !situation.known && since_full >= PERIOD;
+        match (limited || self.below_next, paused) {
             (_, _) if rising => self.probe(&[FURTHER * estimate], (SUCCESS, SHORT), wanted, now),
             (true, true) => self.probe(&[FURTHER * estimate], (SUCCESS, SHORT), wanted, now),
             (false, true) if calm => self.probe(&[GROWING * estimate], (GROWN, LONG), wanted, now),
@@ -121,10 +133,10 @@ impl ProbePlan {
         }
     }
 
-    /// Between two probes without other reason. As good as random: the time of a probe depends on when reports came.
-    fn period(&self) -> u64 {
+    /// A period, longer by a share that is as good as random: the time of a probe depends on when reports came.
+    fn spread(&self, period: u64) -> u64 {
         let spread = self.probed_at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        PERIOD + (PERIOD as f64 * SPREAD * spread as f64 / f64::from(u32::MAX)) as u64
+        period + (period as f64 * SPREAD * spread as f64 / f64::from(u32::MAX)) as u64
     }
 
     fn probe(&mut self, rates: &[f64], (success, duration): (f64, u64), wanted: f64, now: u64) -> SmallVec<[Probe; 2]> {
@@ -138,6 +150,7 @@ impl ProbePlan {
             probes.push(Probe {
                 rate: rate as u32,
                 duration,
+                alone: self.below_next,
             });
             // More than is wanted is not looked for.
             let threshold = if rate < wanted { success * rate } else { f64::INFINITY };
@@ -156,6 +169,7 @@ mod tests {
             estimate,
             wanted,
             limited_since: None,
+            next: None,
             full_at: None,
             known: false,
         }
@@ -176,31 +190,70 @@ mod tests {
         assert!(plan.update(&situation(9_800_000, 10_000_000), 9_000_000).is_empty());
     }
 
+    /// Probes in 40 s of a situation that depends on the time, looked at every 100 ms: when each was decided on.
+    fn probes(situation: impl Fn(u64) -> Situation) -> Vec<(u64, Probe)> {
+        let mut plan = ProbePlan::default();
+        plan.update(&self::situation(600_000, 10_000_000), 0);
+        let times = (1..400_u64).map(|step| step * 100_000);
+        times
+            .flat_map(|now| {
+                plan.update(&situation(now), now)
+                    .into_iter()
+                    .map(move |probe| (now, probe))
+            })
+            .collect()
+    }
+
+    fn apart(probes: &[(u64, Probe)]) -> u64 {
+        let times = probes.windows(2).map(|two| two[1].0 - two[0].0);
+        times.min().unwrap_or(u64::MAX)
+    }
+
     #[test]
     fn a_full_path_is_left_alone_and_a_limited_sender_looks_every_five_seconds() {
-        let mut plan = ProbePlan::default();
-        plan.update(&situation(600_000, 10_000_000), 0);
-        let mut times = Vec::new();
-        for step in 1..400_u64 {
-            let now = step * 100_000;
-            let full = Situation {
+        let probes = probes(|now| Situation {
+            full_at: Some(now.min(19_900_000)),
+            known: now < 25_000_000,
+            limited_since: (now > 30_000_000).then_some(1),
+            ..situation(700_000, 10_000_000)
+        });
+        let (limited, all_sent): (Vec<_>, Vec<_>) = probes.iter().partition(|(at, _)| *at > 30_000_000);
+        let probe = |rate, duration| Probe {
+            rate,
+            duration,
+            alone: false,
+        };
+        assert!(
+            all_sent
+                .iter()
+                .all(|(at, of)| *at >= 25_000_000 && *of == probe(1_050_000, LONG)),
+            "{probes:?}"
+        );
+        assert!(
+            limited.iter().all(|(_, of)| *of == probe(1_400_000, SHORT)),
+            "{probes:?}"
+        );
+        assert_eq!((all_sent.is_empty(), limited.is_empty()), (false, false), "{probes:?}");
+        assert!(apart(&probes) >= PERIOD, "{probes:?}");
+    }
+
+    #[test]
+    fn who_cannot_send_a_little_more_looks_more_often_once_the_path_is_not_full() {
+        let before_next = |next, limited: bool| {
+            probes(move |now| Situation {
                 full_at: Some(now.min(19_900_000)),
-                known: step < 250,
-                limited_since: (step > 300).then_some(1),
+                known: true,
+                limited_since: (limited && now > 30_000_000).then_some(1),
+                next: Some(next),
                 ..situation(700_000, 10_000_000)
-            };
-            for probe in plan.update(&full, now) {
-                assert!(now >= 5_000_000 + times.last().map_or(0, |(at, _, _)| *at));
-                times.push((now, probe.rate, probe.duration));
-            }
+            })
+        };
+        for limited in [false, true] {
+            let probes = before_next(800_000, limited);
+            assert!(probes.len() >= 4 && apart(&probes) >= NEXT_PERIOD, "{probes:?}");
+            let since_full = |(at, probe): &(u64, Probe)| *at >= 19_900_000 + NEXT_PERIOD && probe.alone;
+            assert!(probes.iter().all(since_full), "{probes:?}");
         }
-        let long = times
-            .iter()
-            .filter(|(_, rate, duration)| (*rate, *duration) == (1_050_000, LONG));
-        let short = times
-            .iter()
-            .filter(|(_, rate, duration)| (*rate, *duration) == (1_400_000, SHORT));
-        assert!(times.iter().all(|(at, _, _)| *at >= 25_000_000), "{times:?}");
-        assert_eq!((long.count() > 0, short.count() > 0), (true, true), "{times:?}");
+        assert_eq!(before_next(600_000, false), [], "it may climb without");
     }
 }

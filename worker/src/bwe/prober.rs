@@ -9,6 +9,8 @@ const LEAST_PACKETS: u32 = 5;
 /// Padding is sent in bursts of so many microseconds of the rate, and of as many bytes at least.
 const BURST: u64 = 2_000;
 const LEAST_BURST: u64 = 200;
+/// How long a probe waits at most until the path is clear, in microseconds.
+const PATIENCE: u64 = 100_000;
 /// A probe that could not be sent within this time is given up, in microseconds.
 const GIVE_UP: u64 = 5_000_000;
 /// Probes that wait to be sent, and probes whose results are waited for.
@@ -38,7 +40,9 @@ struct Active {
     id: u8,
     rate: u64,
     duration: u64,
-    started_at: u64,
+    /// Since when it is its turn, and when it began.
+    since: u64,
+    begun_at: Option<u64>,
     packets: u32,
     bytes: u64,
 }
@@ -52,8 +56,12 @@ impl Active {
         self.packets >= LEAST_PACKETS && self.bytes >= self.wanted()
     }
 
-    fn next_at(&self) -> u64 {
-        self.started_at + self.bytes * 8_000_000 / self.rate.max(1)
+    /// When it goes on, or begins.
+    fn next_at(&self, clear_at: u64) -> u64 {
+        match self.begun_at {
+            Some(begun_at) => begun_at + self.bytes * 8_000_000 / self.rate.max(1),
+            None => clear_at.clamp(self.since, self.since + PATIENCE),
+        }
     }
 }
 
@@ -90,7 +98,8 @@ impl Prober {
             id: self.next_id,
             rate: probe.rate.into(),
             duration: probe.duration,
-            started_at: now,
+            since: now,
+            begun_at: (!probe.alone).then_some(now),
             packets: 0,
             bytes: 0,
         });
@@ -113,7 +122,8 @@ impl Prober {
 
     /// The probe that what is sent now is part of.
     pub fn cluster(&self) -> Option<u8> {
-        self.active.as_ref().map(|active| active.id)
+        let active = self.active.as_ref()?;
+        active.begun_at.map(|_| active.id)
     }
 
     /// What a probe looked for, in bits per second, while its results are waited for.
@@ -124,13 +134,16 @@ impl Prober {
 
     /// Bits per second of the probe that is being sent, 0 for none.
     pub fn active_rate(&self) -> u32 {
-        let rate = self.active.as_ref().map_or(0, |active| active.rate);
+        let begun = self.active.as_ref().filter(|active| active.begun_at.is_some());
+        let rate = begun.map_or(0, |active| active.rate);
         u32::try_from(rate).unwrap_or(u32::MAX)
     }
 
     /// A packet was sent.
     pub fn sent(&mut self, size: usize, now: u64) {
-        let Some(active) = &mut self.active else { return };
+        let Some(active) = self.active.as_mut().filter(|active| active.begun_at.is_some()) else {
+            return;
+        };
         active.packets += 1;
         active.bytes += size as u64;
         if let Some(cluster) = self.clusters.back_mut() {
@@ -143,24 +156,25 @@ impl Prober {
         }
     }
 
-    /// Bytes of padding that are to be sent now, 0 for none.
-    pub fn due(&mut self, now: u64) -> usize {
+    /// Bytes of padding that are to be sent now, 0 for none. `clear_at`: when the path will have taken all that was sent.
+    pub fn due(&mut self, clear_at: u64, now: u64) -> usize {
         if let Some(active) = &self.active
-            && now.saturating_sub(active.started_at) > GIVE_UP
+            && now.saturating_sub(active.since) > GIVE_UP
         {
             self.active = None;
             self.waiting.clear();
         }
-        let Some(active) = &self.active else { return 0 };
-        if now < active.next_at() {
+        let Some(active) = &mut self.active else { return 0 };
+        if now < active.next_at(clear_at) {
             return 0;
         }
+        active.begun_at.get_or_insert(now);
         (active.rate * BURST / 8_000_000).max(LEAST_BURST) as usize
     }
 
     /// When padding is to be sent next.
-    pub fn next_at(&self) -> Option<u64> {
-        self.active.as_ref().map(Active::next_at)
+    pub fn next_at(&self, clear_at: u64) -> Option<u64> {
+        self.active.as_ref().map(|active| active.next_at(clear_at))
     }
 
     /// A packet of a probe arrived. Returns what the probe has measured so far, in bits per second, if it is enough.
@@ -217,7 +231,11 @@ mod tests {
     use super::*;
 
     fn short(rate: u32) -> Probe {
-        Probe { rate, duration: 15_000 }
+        Probe {
+            rate,
+            duration: 15_000,
+            alone: false,
+        }
     }
 
     /// Sends a probe over a path of this capacity; returns what was measured.
@@ -227,9 +245,9 @@ mod tests {
         let (mut now, mut free_at) = (1_000_000, 0);
         let mut measured = None;
         let mut packets = Vec::new();
-        while let Some(at) = prober.next_at() {
+        while let Some(at) = prober.next_at(0) {
             now = at.max(now);
-            let mut left = prober.due(now);
+            let mut left = prober.due(0, now);
             let id = prober.cluster()?;
             while left > 0 {
                 let size = left.min(1200);
@@ -257,6 +275,29 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_to_be_alone_begins_when_the_path_is_clear_or_after_a_while() {
+        let begun = |clear_at: u64| {
+            let mut prober = Prober::default();
+            prober.add(
+                Probe {
+                    alone: true,
+                    ..short(1_000_000)
+                },
+                1_000_000,
+            );
+            // What leaves before it begins is no part of it.
+            prober.sent(1200, 1_000_000);
+            assert_eq!(prober.cluster(), None);
+            let at = prober.next_at(clear_at).unwrap_or_default();
+            assert_eq!(prober.due(clear_at, at - 1), 0);
+            assert!(prober.due(clear_at, at) > 0 && prober.cluster() == Some(1));
+            at
+        };
+        assert_eq!(begun(1_020_000), 1_020_000);
+        assert_eq!(begun(9_000_000), 1_000_000 + PATIENCE);
+    }
+
+    #[test]
     fn losses_spoil_it_and_it_is_given_up_in_time() {
         let mut prober = Prober::default();
         prober.add(short(1_000_000), 0);
@@ -267,8 +308,8 @@ mod tests {
             assert_eq!(prober.arrived(1, 300, index * 1500, index as i64 * 1500), None);
         }
         prober.add(short(2_000_000), 1_000_000);
-        assert!(prober.due(1_000_000) > 0);
-        assert_eq!(prober.due(7_000_000), 0);
-        assert_eq!(prober.next_at(), None);
+        assert!(prober.due(0, 1_000_000) > 0);
+        assert_eq!(prober.due(0, 7_000_000), 0);
+        assert_eq!(prober.next_at(0), None);
     }
 }

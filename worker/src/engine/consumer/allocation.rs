@@ -125,6 +125,13 @@ impl Claim {
         Some(added)
     }
 
+    /// What must be possible for it to climb, while so much is used in all.
+    fn next(&self, used: u32) -> Option<u32> {
+        let step = self.ladder.get(self.granted.map_or(0, |index| index + 1))?;
+        let after = used.saturating_sub(self.rate()).saturating_add(step.rate);
+        Some((f64::from(after) * ROOM) as u32)
+    }
+
     /// The layers that it gets.
     pub fn layers(&self) -> Option<Layers> {
         Some(self.ladder.get(self.granted?)?.layers)
@@ -202,6 +209,11 @@ impl<K: Copy + PartialEq> Turns<K> {
         }
         claims.rotate_left(self.first);
     }
+}
+
+/// What must be possible for any of these claims to get more, in bits per second; None if each has all it wants.
+pub fn next<K>(claims: &[(K, Claim)], used: u32) -> Option<u32> {
+    claims.iter().filter_map(|(_, claim)| claim.next(used)).min()
 }
 
 /// Remembers that a consumer had to go down, so that it does not go up and down.
@@ -319,6 +331,10 @@ mod tests {
             .collect();
         assert_eq!(granted[0], (200, Some(layers(2, 0))));
         assert_eq!(granted[1].1, Some(layers(0, 0)));
+        // The next one who gets more gets 100 instead of 50 kbit/s beside the 700 of all, and room.
+        assert_eq!((used, next(&claims, used)), (700_000, Some(825_000)));
+        share(&mut claims, 100_000_000);
+        assert_eq!(next(&claims, 4_500_000), None);
         let mut claims = [1, 2].map(|priority| ((), claim(priority, None)));
         share(&mut claims, 40_000);
         assert!(claims.iter().all(|(_, claim)| claim.layers().is_none()));

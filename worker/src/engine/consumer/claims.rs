@@ -3,9 +3,10 @@
 use channel_proto::rtp_parameters::MediaKind;
 use smallvec::SmallVec;
 
-use super::allocation::{Claim, Offer, Possible, ladder, share};
+use super::allocation::{Claim, Offer, Possible, ladder, next, share};
 use super::layers::{Layers, Retargeted};
 use super::{Consumer, Policy, facts};
+use crate::bwe::outgoing::Demand;
 use crate::engine::Context;
 use crate::engine::decisions::{What, Why};
 use crate::engine::keys::{ConsumerKey, TransportKey};
@@ -222,7 +223,12 @@ impl Router {
             kept: outgoing.keepable_bitrate().saturating_sub(fixed),
         };
         let used = share(&mut claims, possible);
-        outgoing.set_desired(desired, used.saturating_add(fixed), cause.stopped, now);
+        let demand = Demand {
+            desired,
+            allocated: used.saturating_add(fixed),
+            next: next(&claims, used).map(|next| next.saturating_add(fixed)),
+        };
+        outgoing.set_demand(&demand, cause.stopped, now);
         let mut changed = false;
         for (consumer_key, claim) in claims {
             changed |= self.give_share(consumer_key, &claim, cause, context);
