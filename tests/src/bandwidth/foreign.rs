@@ -2,7 +2,7 @@
 //!
 //! They are set up as its own tests of the estimation do it: RTP mode, its pacer, probes, reports of the receiver every
 //! 50 ms. What it estimates is read from its statistics, since its events tell an average of the last three seconds, with
-//! which it overruns links. It counts payloads alone; the source leaves [`PAYLOADS`] to them. As with ours, nobody
+//! which it overruns links. It counts payloads alone; the source leaves `PAYLOADS` to them. As with ours, nobody
 //! repeats what was lost.
 
 use std::collections::BTreeMap;

@@ -171,7 +171,7 @@ pub fn share<K>(claims: &mut [(K, Claim)], possible: Possible) -> u32 {
 }
 
 /// Whose turn it is to stand first among equals, and so to get the step for which there is room once only. The turn goes
-/// to the next one when others than before make claims, but not more often than every [`TURN`]: somebody begins or stops
+/// to the next one when others than before make claims, but not more often than every `TURN`: somebody begins or stops
 /// to send then, so that layers change anyway. In between it stays, for a steady path is to give steady layers: each turn
 /// costs two changes of layers, and key frames on a path that is full.
 #[derive(Debug)]
