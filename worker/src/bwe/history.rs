@@ -9,6 +9,8 @@ use crate::rtp::sequence::relative_to;
 
 /// Packets that are kept at most: those of 1.6 s at 50 Mbit/s.
 const MAX_KEPT: usize = 8192;
+/// Room for packets that is not given back.
+const MIN_ROOM: usize = 256;
 /// How long a packet is kept that nothing is told about, in microseconds.
 const KEPT: u64 = 4_000_000;
 /// Packets that one report may tell about; more than any receiver gets between two of them.
@@ -122,6 +124,10 @@ impl SentPackets {
         {
             self.packets.pop_front();
             self.before += 1;
+        }
+        // There were many of them once.
+        if self.packets.capacity() > MIN_ROOM && self.packets.len() < self.packets.capacity() / 4 {
+            self.packets.shrink_to(self.packets.capacity() / 2);
         }
         unreported
     }

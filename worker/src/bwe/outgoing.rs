@@ -43,6 +43,8 @@ const IDLE: u64 = 5_000_000;
 /// anything goes on being sent: what it says swings. To climb into that would fill its link.
 const LEAST_REPORTED: u32 = 20;
 const BENEFIT: f64 = 1.08;
+/// An estimate of this share of the most that is wanted is all of it.
+const WIDE: f64 = 0.95;
 /// Round trip until one is measured, in microseconds.
 const FIRST_ROUND_TRIP: u64 = 200_000;
 
@@ -337,7 +339,7 @@ impl Outgoing {
 
     /// The estimate may be another one than before.
     fn estimate_changed(&mut self, before: u32) {
-        self.pacer.set_estimate(self.available_bitrate());
+        self.update_pacer();
         let what = match self.estimator.estimate().cmp(&before) {
             Ordering::Greater => DecisionKind::Raise,
             Ordering::Less => DecisionKind::Lower,
@@ -432,6 +434,11 @@ impl Outgoing {
         self.update_max();
     }
 
+    fn update_pacer(&mut self) {
+        let wide = f64::from(self.estimator.estimate()) >= WIDE * f64::from(self.max);
+        self.pacer.set_estimate(self.available_bitrate(), wide);
+    }
+
     fn update_max(&mut self) {
         let wanted = (HEADROOM * self.desired.effective).max(self.initial.into());
         let change = (wanted - f64::from(self.max)).abs();
@@ -441,7 +448,7 @@ impl Outgoing {
             self.max
         };
         self.max = self.limited_to(unlimited);
-        self.pacer.set_estimate(self.available_bitrate());
+        self.update_pacer();
     }
 
     fn limited_to(&self, bitrate: u32) -> u32 {
