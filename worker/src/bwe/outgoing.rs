@@ -508,6 +508,11 @@ impl Outgoing {
         }
     }
 
+    /// From sending a packet to the report about it, as it was last, in microseconds.
+    pub fn round_trip(&self) -> Option<u64> {
+        self.reported_at.map(|_| self.round_trip)
+    }
+
     /// Share of packets lost lately, 0 to 1; newer reports weigh more.
     pub fn packet_loss(&self) -> f64 {
         self.losses.mean()

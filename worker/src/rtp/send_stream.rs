@@ -132,12 +132,11 @@ impl SendStream {
         }
     }
 
-    /// A packet to send again, if there is reason to.
-    pub fn find(&self, sequence_number: u16, now: u64) -> Option<Repetition> {
-        let pause = match self.round_trip_time {
-            Some(milliseconds) => ((milliseconds * 1000.0) as u64).max(LEAST_PAUSE),
-            None => DEFAULT_PAUSE,
-        };
+    /// A packet to send again, if there is reason to. `round_trip`: that of the path as it is now, in microseconds, if
+    /// it is known: on a path that has just become full what was repeated is on its way for longer than before.
+    pub fn find(&self, sequence_number: u16, round_trip: Option<u64>, now: u64) -> Option<Repetition> {
+        let reported = self.round_trip_time.map(|milliseconds| (milliseconds * 1000.0) as u64);
+        let pause = reported.max(round_trip).unwrap_or(DEFAULT_PAUSE).max(LEAST_PAUSE);
         Some(Repetition {
             sent: self.history.as_ref()?.find(sequence_number, pause, now)?,
             rtx: self.rtx.as_ref().map(|_| self.rtx_sequence),
@@ -356,7 +355,7 @@ mod tests {
                 stream.remember(number, sent, 0);
             }
             for number in 0..20 {
-                if repair && stream.find(number, 0).is_some() && stream.may_repeat(100) {
+                if repair && stream.find(number, None, 0).is_some() && stream.may_repeat(100) {
                     stream.repeated(number, 0);
                 }
             }
@@ -382,5 +381,25 @@ mod tests {
         stream.receiver_report(&block(5000, 2000), 2000);
         stream.receiver_report(&block(1, 1), 0x7000_0000);
         assert_eq!(stream.round_trip_time, measured);
+    }
+
+    #[test]
+    fn what_was_repeated_is_not_repeated_again_before_it_can_have_arrived() {
+        let mut stream = stream();
+        stream.sent((1, 0), 0, 100, 0);
+        let sent = SentPacket {
+            packet: 1,
+            timestamp_offset: 0,
+            marker: None,
+            vp8_offsets: None,
+            exact: None,
+        };
+        stream.remember(1, sent, 0);
+        let again = |stream: &SendStream, round_trip, now| stream.find(1, round_trip, now).is_some();
+        assert!(again(&stream, Some(500_000), 1_000_000));
+        stream.repeated(1, 1_000_000);
+        assert!(!again(&stream, None, 1_090_000) && again(&stream, None, 1_110_000));
+        // The queue of the path has grown.
+        assert!(!again(&stream, Some(500_000), 1_490_000) && again(&stream, Some(500_000), 1_510_000));
     }
 }

@@ -6,6 +6,7 @@ use super::super::Context;
 use super::super::keys::{ProducerKey, TransportKey};
 use super::super::router::Router;
 use super::super::timers::Wake;
+use crate::bwe::Outgoing;
 use crate::rtcp::{self, MAX_COMPOUND, NackItems};
 
 /// Bytes by which a retransmission is longer than what it repeats (RFC 4588 4).
@@ -116,11 +117,12 @@ impl Router {
         let Some(producer) = self.producers.get(consumer.producer).filter(|_| consumer.active) else {
             return;
         };
+        let round_trip = transport.outgoing.as_deref().and_then(Outgoing::round_trip);
         for sequence_number in items.flat_map(requested) {
             let Some(stream) = consumer.streams.get_mut(index) else {
                 return;
             };
-            let Some(repetition) = stream.find(sequence_number, now) else {
+            let Some(repetition) = stream.find(sequence_number, round_trip, now) else {
                 continue;
             };
             let Some((packet, bytes)) = producer.stored(repetition.sent.packet, now) else {
