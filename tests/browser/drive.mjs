@@ -2,9 +2,12 @@
 //
 // Media: { name, screenshots, senders: [{browser, options}], receivers: [{browser, options}], seconds, restartIce, webRtcServer }
 // Layers: { name, layers: [spatial layers, asked for in turn], heights: [that of each], bitrate: that the sender reaches, sender, receiver: {browser, options} }
-// Loss: { name, loss: true, sender, receiver: {browser, options}, seconds, webRtcServer: true, relayPort }
+// Loss: { name, loss: true, sender, receiver: {browser, options}, seconds, webRtcServer: true }
+// Rates: { name, rates: [bits per second that the receiver's link takes, in turn], heights: [[least, most] expected at each], seconds: for each, control: UDP port that is told of them, bitrates: that the sender's streams reach, sender, receiver: {browser, options}, webRtcServer: true }
 // Data: { name, data: [browser, browser], channels: [options of data producers], sizes: [bytes] }
 
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { close, open as page, sleep, until } from './browsers.mjs';
 import { start } from './server.mjs';
@@ -95,6 +98,57 @@ async function lose(server) {
   return { framesSent: after[0] - before[0], framesDecoded: after[1] - before[1], longestFreeze };
 }
 
+/** Tells the relay how much it is to pass from now on. */
+async function limit(port, rate) {
+  const socket = createSocket('udp4');
+  const answered = once(socket, 'message');
+  socket.send(String(rate), port, '127.0.0.1');
+  await answered;
+  socket.close();
+}
+
+/**
+ * One page sends three streams to another one behind a link that changes. Returns for each of its rates after how many
+ * milliseconds the height became one that is expected, and stayed so for three seconds; and the longest time without a
+ * new picture.
+ */
+async function follow(server) {
+  const sender = await page(server.url, scenario.sender.browser, 'sender');
+  const ids = await sender.evaluate((options) => window.sluice.send(options), scenario.sender.options);
+  const sum = scenario.bitrates.reduce((sum, bitrate) => sum + bitrate, 0);
+  const complete = ({ targetBitrates, sendingBitrate }) =>
+    sendingBitrate >= 0.9 * sum &&
+    targetBitrates.length === scenario.bitrates.length &&
+    targetBitrates.every((bitrate, index) => bitrate >= 0.95 * scenario.bitrates[index]);
+  const { targetBitrates, sendingBitrate } = await until(sender, complete);
+  const receiver = await page(server.url, scenario.receiver.browser, 'receiver');
+  await receiver.evaluate(() => window.sluice.watch());
+  const steps = [];
+  for (const [index, rate] of scenario.rates.entries()) {
+    await limit(scenario.control, rate);
+    if (index === 0) {
+      await receiver.evaluate((options, ids) => window.sluice.receive(options, ids), scenario.receiver.options, ids);
+    }
+    const from = await receiver.evaluate(() => performance.now());
+    await sleep(1000 * scenario.seconds);
+    steps.push({ rate, from, to: from + 1000 * scenario.seconds });
+  }
+  const frames = await receiver.evaluate(() => window.sluice.frames());
+  for (const [index, step] of steps.entries()) {
+    const [least, most] = scenario.heights[index];
+    const fits = ({ height }) => least <= height && height <= most;
+    const seen = frames.filter(({ at }) => step.from <= at && at < step.to);
+    const stays = ({ at: since }) => seen.every((frame) => frame.at < since || frame.at > since + 3000 || fits(frame));
+    step.after = (seen.find((frame) => fits(frame) && stays(frame))?.at ?? Infinity) - step.from;
+    step.frames = seen.length;
+    // When it changed, and to what.
+    const changes = seen.filter(({ height }, index) => height !== seen[index - 1]?.height);
+    step.heights = changes.map(({ at, height }) => [Math.round(at - step.from), height]);
+  }
+  const pauses = frames.map(({ at }, index) => (index === 0 ? 0 : at - frames[index - 1].at));
+  return { steps, targetBitrates, sendingBitrate, longestPause: Math.max(...pauses) };
+}
+
 /** Two pages send to each other; returns what each sent and what the other one received. */
 async function talk(server) {
   const pages = [];
@@ -131,7 +185,7 @@ async function talk(server) {
 const server = await start(scenario);
 let workerLives = false;
 try {
-  const seen = await (scenario.data ? talk : scenario.layers ? climb : scenario.loss ? lose : main)(server);
+  const seen = await (scenario.data ? talk : scenario.layers ? climb : scenario.loss ? lose : scenario.rates ? follow : main)(server);
   workerLives = server.close();
   console.log(JSON.stringify({ ...seen, workerLives }));
 } finally {

@@ -33,11 +33,8 @@ const MEDIA_CODECS = [
   { kind: 'video', mimeType: 'video/AV1', clockRate: 90000 },
 ];
 
-/**
- * Starts a worker and a server. `webRtcServer`: all transports share one port; `relayPort`: pages are told of this UDP
- * port instead, behind which a relay is.
- */
-export async function start({ webRtcServer = false, relayPort } = {}) {
+/** Starts a worker and a server. `webRtcServer`: all transports share one port. */
+export async function start({ webRtcServer = false } = {}) {
   const worker = await mediasoup.createWorker({ logLevel: 'warn', rtcMinPort: 40000, rtcMaxPort: 49999 });
   let died = false;
   worker.on('died', () => {
@@ -57,13 +54,15 @@ export async function start({ webRtcServer = false, relayPort } = {}) {
 
   const methods = {
     capabilities: async () => router.rtpCapabilities,
-    async createTransport({ tcpOnly = false, data = false }) {
+    // `relayPort`: the page is told of this UDP port instead of the worker's, behind which a relay is;
+    // `initialBitrate`: what is thought possible at first.
+    async createTransport({ tcpOnly = false, data = false, relayPort, initialBitrate = 10_000_000 }) {
       const transport = await router.createWebRtcTransport({
         ...(shared ? { webRtcServer: shared } : { listenIps: ['127.0.0.1'] }),
         enableUdp: !tcpOnly,
         enableTcp: true,
         preferUdp: true,
-        initialAvailableOutgoingBitrate: 10_000_000,
+        initialAvailableOutgoingBitrate: initialBitrate,
         enableSctp: data,
         // All that a page sends at once must fit; more is dropped.
         sctpSendBufferSize: 4 * 1024 * 1024,

@@ -2,6 +2,7 @@
 // window.sluice.* and looks at what comes out.
 
 import { Device } from 'mediasoup-client';
+import { noise } from './noise.js';
 
 /** Asks the test server. */
 async function ask(method, data = {}) {
@@ -20,7 +21,7 @@ let device;
 let transport;
 const dataProducers = [];
 const messages = {};
-let longestFreeze = 0;
+const frames = [];
 let lastSent = { at: 0, bytes: 0, bitrate: 0 };
 const consumers = [];
 const producers = [];
@@ -55,14 +56,15 @@ async function describe(message) {
   return `binary ${bytes.byteLength} ${[...digest.slice(0, 8)].join('.')}`;
 }
 
-/** The fake camera moves by itself where the browser has one; elsewhere a canvas does. */
-async function capture({ width = 640, height = 480 }) {
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width, height } });
-  return stream.getTracks();
+/** Microphone and camera, both made up by the browser; or instead of the camera a picture that is hard to encode. */
+async function capture({ width = 640, height = 480, noise: frameRate }) {
+  const video = frameRate ? false : { width, height };
+  const tracks = (await navigator.mediaDevices.getUserMedia({ audio: true, video })).getTracks();
+  return frameRate ? [...tracks, noise({ width, height, frameRate })] : tracks;
 }
 
 /** How a camera is sent: in one quality, in three streams of a codec, or in the layers of one (`mode`). */
-function qualities({ codec: name, mode }) {
+function qualities({ codec: name, mode, top = 1_500_000 }) {
   const codec = name && device.rtpCapabilities.codecs.find((codec) => codec.mimeType.toLowerCase() === `video/${name}`);
   if (name && !codec) {
     throw new Error(`this browser does not send ${name}`);
@@ -71,7 +73,7 @@ function qualities({ codec: name, mode }) {
     const encodings = [
       { scaleResolutionDownBy: 4, maxBitrate: 150_000 },
       { scaleResolutionDownBy: 2, maxBitrate: 500_000 },
-      { scaleResolutionDownBy: 1, maxBitrate: 1_500_000 },
+      { scaleResolutionDownBy: 1, maxBitrate: top },
     ];
     return { codec, encodings };
   }
@@ -117,21 +119,21 @@ window.sluice = {
   /** Looks at each frame from now on. */
   watch() {
     const video = document.getElementById('video');
-    let last;
-    const next = (_, { rtpTimestamp }) => {
-      if (last !== undefined) {
-        // The clock of video ticks 90 times a millisecond.
-        longestFreeze = Math.max(longestFreeze, ((rtpTimestamp - last) >>> 0) / 90);
-      }
-      last = rtpTimestamp;
+    const next = (_, { presentationTime, rtpTimestamp, height }) => {
+      frames.push({ at: presentationTime, rtpTimestamp, height });
       video.requestVideoFrameCallback(next);
     };
     video.requestVideoFrameCallback(next);
   },
 
-  /** Longest time between two frames that were seen since then, in milliseconds by their timestamps. */
+  /** The frames that were seen since then: when they were shown, in milliseconds, their timestamps and heights. */
+  frames: () => frames,
+
+  /** Longest time between two of them in milliseconds, by their timestamps. */
   longestFreeze() {
-    return longestFreeze;
+    // The clock of video ticks 90 times a millisecond.
+    const since = ({ rtpTimestamp }, index) => index && ((rtpTimestamp - frames[index - 1].rtpTimestamp) >>> 0) / 90;
+    return frames.map(since).reduce((longest, time) => Math.max(longest, time), 0);
   },
 
   /** Asks for this spatial layer of the video. */
@@ -210,6 +212,8 @@ window.sluice = {
       codec: '',
       availableOutgoingBitrate: 0,
       sendingBitrate: 0,
+      // Bits per second that the streams of the video may take, from the lowest one on.
+      targetBitrates: [],
     };
     const reports = transport ? [...(await transport.getStats()).values()] : [];
     let sentAt = 0;
@@ -229,6 +233,9 @@ window.sluice = {
         figures.framesSent += report.framesSent ?? 0;
         sentAt = report.timestamp;
       }
+      if (report.type === 'outbound-rtp' && report.kind === 'video') {
+        figures.targetBitrates.push(report.targetBitrate ?? 0);
+      }
       if (report.type === 'candidate-pair' && (report.nominated || report.selected) && report.state === 'succeeded') {
         const available = report.availableOutgoingBitrate ?? 0;
         figures.availableOutgoingBitrate = Math.max(figures.availableOutgoingBitrate, available);
@@ -241,6 +248,7 @@ window.sluice = {
       lastSent = { at: sentAt, bytes: figures.bytesSent, bitrate: (1000 * bits) / (sentAt - lastSent.at) };
     }
     figures.sendingBitrate = lastSent.bitrate;
+    figures.targetBitrates.sort((one, other) => one - other);
     const video = document.getElementById('video');
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [64, 48];

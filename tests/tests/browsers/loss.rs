@@ -10,7 +10,7 @@ use tests::relay::{Relay, Toward};
 use crate::page;
 
 /// Where all transports of a worker with a WebRtcServer are.
-const SERVER: ([u8; 4], u16) = ([127, 0, 0, 1], 46501);
+pub const SERVER: ([u8; 4], u16) = ([127, 0, 0, 1], 46501);
 
 /// Of all packets between both pages and the worker one of ten is lost, whatever is in them.
 #[test]
@@ -26,9 +26,11 @@ fn video_goes_on_when_a_tenth_of_all_packets_is_lost() {
     };
     relay.set(Toward::Server, link);
     relay.set(Toward::Client, link);
+    let relay_port = relay.address.port();
     let scenario = json!({
-        "name": "loss", "loss": true, "seconds": 20, "webRtcServer": true, "relayPort": relay.address.port(),
-        "sender": page("chrome", &json!({ "codec": "vp8" })), "receiver": page("chrome", &json!({})),
+        "name": "loss", "loss": true, "seconds": 20, "webRtcServer": true,
+        "sender": page("chrome", &json!({ "codec": "vp8", "relayPort": relay_port })),
+        "receiver": page("chrome", &json!({ "relayPort": relay_port })),
     });
     let seen = drive("drive.mjs", "loss", &scenario);
     assert_eq!(seen["workerLives"], true, "{seen}");

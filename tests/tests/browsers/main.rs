@@ -2,6 +2,7 @@
 //! worker. Screenshots of what they show are left in `target/browsers`.
 
 mod data;
+mod follow;
 mod layers;
 mod loss;
 
