@@ -63,18 +63,17 @@ const COST: &str = "
 ## What it costs
 
 CPU of the worker for each packet that it forwards, and memory for each consumer, to 50 consumers in the clear that report
-arrivals, beside such that do not (AMD EPYC, 2 CPUs, loopback, 6 x 3 s; the machine was not quiet, and single rounds differ
-by a fifth):
+arrivals, beside such that do not (AMD EPYC, 2 CPUs, loopback, 2 to 3 x 3 s; single rounds differ by a tenth):
 
 | | no reports | reports |
 |---|---|---|
-| frames of 10 | 1.78 us, 27 KiB | 3.95 us, 99 KiB |
-| evenly spaced | 7.46 us, 26 KiB | 8.14 us, 95 KiB |
+| frames of 10 | 1.63 us, 27 KiB | 1.86 us, 74 KiB |
+| evenly spaced | 6.06 us, 26 KiB | 6.12 us, 76 KiB |
 
-Most of it is pacing: a frame of 10 packets that leaves in two or three parts takes as many system calls. With `BURST` in
-`worker/src/bwe/pacer.rs` at 40 ms instead of 15 such frames leave whole, and reports cost 0.3 to 0.4 us.
+These paths take all that is wanted, so frames leave whole. On one that does not they leave in two or three parts, with as many
+system calls. Most of the memory is what waited of the first key frames: 39 KiB with `--maxPacingDelay 0`.
 
-`target/release/bench --worker target/release/worker --rounds 6 --variants burst-clear,burst-reports,spaced-clear,spaced-reports`
+`target/release/bench --worker target/release/worker --rounds 3 --variants burst-clear,burst-reports,spaced-clear,spaced-reports`
 ";
 
 const HELD_OUT_HEAD: &str = "\

@@ -17,6 +17,9 @@ const SILENCE_SHARE: f64 = 0.8;
 
 /// Share of what arrives that is allowed without a probe that has tried it.
 const BEYOND: f64 = 1.1;
+/// Share of what arrives that a path carries that was not full for so long, in microseconds.
+const PROVEN: f64 = 0.85;
+const PROOF: u64 = 2_000_000;
 /// How long what a probe measured counts more than what arrived lately, in microseconds: while the source follows, less
 /// arrives than the path can take.
 const PROBE_COUNTS: u64 = 600_000;
@@ -70,6 +73,16 @@ impl Gcc {
         }
     }
 
+    /// What a path that is not full, and was not lately, evidently carries, if more is sent than is allowed: not all that
+    /// is sent can be chosen.
+    fn proven(&self, usage: Usage, now: u64) -> Option<f64> {
+        let reduced_at = self.control.reduced_at();
+        if usage != Usage::Normal || reduced_at.is_some_and(|at| now.saturating_sub(at) < PROOF) {
+            return None;
+        }
+        Some(PROVEN * self.throughput.rate()?.min(self.throughput.lately()?))
+    }
+
     /// Raises or lowers what delays allow; tells why.
     fn delay_based(&mut self, usage: Usage, circumstances: &Circumstances, now: u64) -> DecisionReason {
         let probed = circumstances.probed.map(f64::from);
@@ -77,6 +90,9 @@ impl Gcc {
         let arriving = self.arriving(usage, now);
         let lowered = self.control.update(usage, arriving, circumstances.round_trip, now);
         let rate = self.control.rate().map_or(0.0, f64::from);
+        if let Some(proven) = self.proven(usage, now).filter(|proven| *proven > rate) {
+            self.control.set(proven, now);
+        }
         if let Some(probed) = probed
             && usage != Usage::Over
             && probed > rate
@@ -196,6 +212,14 @@ mod tests {
         }
         reasons.dedup();
         reasons
+    }
+
+    #[test]
+    fn more_than_is_allowed_is_sent_and_arrives() {
+        let mut gcc = Gcc::new(200_000);
+        run(&mut gcc, 20..23, |_| Some(20_000));
+        // 960 kbit/s.
+        assert!((800_000..1_070_000).contains(&gcc.estimate()), "{}", gcc.estimate());
     }
 
     #[test]
