@@ -4,6 +4,7 @@
 // Layers: { name, layers: [spatial layers, asked for in turn], heights: [that of each], bitrate: that the sender reaches, sender, receiver: {browser, options} }
 // Loss: { name, loss: true, sender, receiver: {browser, options}, seconds, webRtcServer: true }
 // Rates: { name, rates: [bits per second that the receiver's link takes, in turn], heights: [[least, most] expected at each], seconds: for each, control: UDP port that is told of them, bitrates: that the sender's streams reach, sender, receiver: {browser, options}, webRtcServer: true }
+// Ramp: { name, ramp: bits per second, sender: {browser, options} }
 // Data: { name, data: [browser, browser], channels: [options of data producers], sizes: [bytes] }
 
 import { createSocket } from 'node:dgram';
@@ -98,6 +99,29 @@ async function lose(server) {
   return { framesSent: after[0] - before[0], framesDecoded: after[1] - before[1], longestFreeze };
 }
 
+/** One page sends a picture that is hard to encode; returns for each quarter of a second since it began what it sent. */
+async function ramp(server) {
+  const sender = await page(server.url, scenario.sender.browser, 'sender');
+  await sender.evaluate((options) => window.sluice.send(options), scenario.sender.options);
+  const samples = [];
+  const isEnough = () => {
+    // Over a second.
+    const [from, to] = [samples.at(-5), samples.at(-1)];
+    return from && (8000 * (to.bytes - from.bytes)) / (to.at - from.at) >= scenario.ramp;
+  };
+  while (samples.length < 120 && !isEnough()) {
+    await sleep(250);
+    const sample = await sender.evaluate(async () => {
+      const { bytesSent: bytes, videoBytesSent } = await window.sluice.observe();
+      return { at: performance.now(), bytes, begun: videoBytesSent > 0 };
+    });
+    if (sample.begun) {
+      samples.push(sample);
+    }
+  }
+  return { enough: isEnough(), took: samples.at(-1).at - samples[0].at, samples };
+}
+
 /** Tells the relay how much it is to pass from now on. */
 async function limit(port, rate) {
   const socket = createSocket('udp4');
@@ -185,7 +209,7 @@ async function talk(server) {
 const server = await start(scenario);
 let workerLives = false;
 try {
-  const seen = await (scenario.data ? talk : scenario.layers ? climb : scenario.loss ? lose : scenario.rates ? follow : main)(server);
+  const seen = await (scenario.data ? talk : scenario.layers ? climb : scenario.loss ? lose : scenario.rates ? follow : scenario.ramp ? ramp : main)(server);
   workerLives = server.close();
   console.log(JSON.stringify({ ...seen, workerLives }));
 } finally {

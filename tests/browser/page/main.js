@@ -64,7 +64,7 @@ async function capture({ width = 640, height = 480, noise: frameRate }) {
 }
 
 /** How a camera is sent: in one quality, in three streams of a codec, or in the layers of one (`mode`). */
-function qualities({ codec: name, mode, top = 1_500_000 }) {
+function qualities({ codec: name, mode, top }) {
   const codec = name && device.rtpCapabilities.codecs.find((codec) => codec.mimeType.toLowerCase() === `video/${name}`);
   if (name && !codec) {
     throw new Error(`this browser does not send ${name}`);
@@ -73,11 +73,14 @@ function qualities({ codec: name, mode, top = 1_500_000 }) {
     const encodings = [
       { scaleResolutionDownBy: 4, maxBitrate: 150_000 },
       { scaleResolutionDownBy: 2, maxBitrate: 500_000 },
-      { scaleResolutionDownBy: 1, maxBitrate: top },
+      { scaleResolutionDownBy: 1, maxBitrate: top ?? 1_500_000 },
     ];
     return { codec, encodings };
   }
-  return mode ? { codec, encodings: [{ scalabilityMode: mode, maxBitrate: 2_000_000 }] } : { codec };
+  if (mode) {
+    return { codec, encodings: [{ scalabilityMode: mode, maxBitrate: 2_000_000 }] };
+  }
+  return top ? { codec, encodings: [{ maxBitrate: top }] } : { codec };
 }
 
 window.sluice = {
@@ -207,6 +210,7 @@ window.sluice = {
       audioPackets: 0,
       protocol: '',
       bytesSent: 0,
+      videoBytesSent: 0,
       framesSent: 0,
       height: 0,
       codec: '',
@@ -234,6 +238,7 @@ window.sluice = {
         sentAt = report.timestamp;
       }
       if (report.type === 'outbound-rtp' && report.kind === 'video') {
+        figures.videoBytesSent += report.bytesSent ?? 0;
         figures.targetBitrates.push(report.targetBitrate ?? 0);
       }
       if (report.type === 'candidate-pair' && (report.nominated || report.selected) && report.state === 'succeeded') {

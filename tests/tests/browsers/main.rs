@@ -5,6 +5,7 @@ mod data;
 mod follow;
 mod layers;
 mod loss;
+mod ramp;
 
 use serde_json::{Value, json};
 use tests::browsers::{drive, screenshots, turn};
