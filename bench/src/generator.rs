@@ -108,13 +108,8 @@ impl Reporter {
             return Ok(());
         }
         self.due = None;
-        let (mut messages, mut lengths) = (Vec::new(), Vec::new());
-        self.incoming.report(&mut messages, &mut lengths);
-        let mut rest = messages.as_slice();
-        for length in lengths {
-            let (message, after) = rest.split_at(length);
-            rest = after;
-            socket.plain().send_to(message, self.to)?;
+        for report in self.incoming.report() {
+            socket.plain().send_to(&report, self.to)?;
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ arrivals, beside such that do not (AMD EPYC, 2 CPUs, loopback, 2 to 3 x 3 s; sin
 | evenly spaced | 6.06 us, 26 KiB | 6.12 us, 76 KiB |
 
 These paths take all that is wanted, so frames leave whole. On one that does not they leave in two or three parts, with as many
-system calls. Most of the memory is what waited of the first key frames: 39 KiB with `--maxPacingDelay 0`.
+system calls. Half of the memory is for packets that wait: without pacing (`--maxPacingDelay=0`) it is 39 KiB, in one run of 2 s.
 
 `target/release/bench --worker target/release/worker --rounds 3 --variants burst-clear,burst-reports,spaced-clear,spaced-reports`
 ";
@@ -137,8 +137,7 @@ fn main() -> anyhow::Result<()> {
         \x20 seconds, and who follows that fills queues. Once the source sends packets evenly spaced (\"even\"), as str0m's own\n\
         \x20 tests do, once whole frames at a time, as ours does (\"frames\"), which its detection of queues takes badly. A full\n\
         \x20 queue of 50 Mbit/s is more than the 1,000 sent packets that it remembers. Nobody repeats what was lost.\n\n\
-        `tests/tests/bandwidth.rs` asserts figures with more seeds (queues over all of them together), `tests/tests/layers.rs`\n\
-        layers.\n\n\
+        `tests/tests/bandwidth.rs` asserts figures with more seeds, `tests/tests/layers.rs` layers.\n\n\
         | Link | Who | Used | 85 % after | Below after falls | 90 % after rises | Queue, p95 | Lost | Layers a minute |\n\
         |---|---|---|---|---|---|---|---|---|\n",
     );

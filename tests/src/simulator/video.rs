@@ -450,13 +450,8 @@ impl Viewer {
             return;
         }
         self.next_report = None;
-        let (mut messages, mut lengths) = (Vec::new(), Vec::new());
-        self.incoming.report(&mut messages, &mut lengths);
-        let mut rest = messages.as_slice();
-        for length in lengths {
-            let (message, after) = rest.split_at(length);
-            rest = after;
-            self.put(message.to_vec());
+        for report in self.incoming.report() {
+            self.put(report);
         }
     }
 

@@ -89,9 +89,10 @@ impl Gcc {
         self.probed = probed.map(|rate| (rate, now)).or(self.probed);
         let arriving = self.arriving(usage, now);
         let lowered = self.control.update(usage, arriving, circumstances.round_trip, now);
-        let rate = self.control.rate().map_or(0.0, f64::from);
+        let mut rate = self.control.rate().map_or(0.0, f64::from);
         if let Some(proven) = self.proven(usage, now).filter(|proven| *proven > rate) {
-            self.control.set(proven, now);
+            rate = proven;
+            self.control.set(rate, now);
         }
         if let Some(probed) = probed
             && usage != Usage::Over
@@ -220,6 +221,22 @@ mod tests {
         run(&mut gcc, 20..23, |_| Some(20_000));
         // 960 kbit/s.
         assert!((800_000..1_070_000).contains(&gcc.estimate()), "{}", gcc.estimate());
+    }
+
+    #[test]
+    fn a_probe_that_measured_less_than_what_arrives_lowers_nothing() {
+        let mut gcc = Gcc::new(200_000);
+        run(&mut gcc, 20..23, |_| Some(20_000));
+        // As if only now more were sent than is allowed.
+        gcc.control.set(200_000.0, 23_000_000);
+        let circumstances = Circumstances {
+            round_trip: 100_000,
+            limited: false,
+            unreported: 0,
+            probed: Some(300_000),
+        };
+        gcc.delay_based(Usage::Normal, &circumstances, 23_100_000);
+        assert!(gcc.control.rate() > Some(700_000), "{:?}", gcc.control.rate());
     }
 
     #[test]

@@ -134,21 +134,23 @@ impl Incoming {
         }
     }
 
-    /// The time for a report has come: appends messages, each to be sent by itself, and how long they are.
-    pub fn report(&mut self, out: &mut Vec<u8>, lengths: &mut Vec<usize>) {
+    /// The time for a report has come. Returns messages, each to be sent by itself; one is enough nearly always.
+    pub fn report(&mut self) -> Vec<Vec<u8>> {
         self.planned = false;
+        let mut reports = Vec::new();
         let Way::TransportCc { arrivals, messages } = &mut self.way else {
-            return;
+            return reports;
         };
         while arrivals.is_waiting() {
-            let start = out.len();
-            let Some(told) = arrivals.report(out, self.media_ssrc, *messages, MAX_COMPOUND) else {
-                return;
+            let mut report = Vec::new();
+            let Some(told) = arrivals.report(&mut report, self.media_ssrc, *messages, MAX_COMPOUND) else {
+                break;
             };
             *messages = messages.wrapping_add(1);
-            lengths.push(out.len() - start);
+            reports.push(report);
             self.losses.add(told.lost as f64 / told.packets.max(1) as f64);
         }
+        reports
     }
 
     /// Sets what the parent allows; what is to be sent at once is appended to `out`.
@@ -247,10 +249,10 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(incoming.add(packet(1), 1_000_000, &mut out), Some(1_100_000));
         assert_eq!(incoming.add(packet(4), 1_050_000, &mut out), None);
-        let mut lengths = Vec::new();
-        incoming.report(&mut out, &mut lengths);
-        assert_eq!(lengths, [out.len()]);
-        let packets: Vec<_> = rtcp::parse(&out).into_iter().flatten().collect();
+        assert!(out.is_empty());
+        let reports = incoming.report();
+        assert_eq!(reports.len(), 1);
+        let packets: Vec<_> = rtcp::parse(&reports[0]).into_iter().flatten().collect();
         let [RtcpPacket::TransportFeedback { media_ssrc: 7, body }] = packets[..] else {
             panic!("{packets:?}");
         };
@@ -260,11 +262,9 @@ mod tests {
             Some((1, 0))
         );
         assert!((incoming.packet_loss() - 0.5).abs() < 1e-6);
-        incoming.report(&mut out, &mut lengths);
-        assert_eq!(lengths.len(), 1, "nothing came since");
+        assert!(incoming.report().is_empty(), "nothing came since");
         assert_eq!(incoming.add(packet(5), 1_500_000, &mut out), Some(1_600_000));
-        incoming.report(&mut out, &mut lengths);
-        assert_eq!(lengths.len(), 2);
+        assert_eq!(incoming.report().len(), 1);
         assert!(
             (incoming.packet_loss() - 0.5 / 3.0).abs() < 1e-6,
             "newer ones weigh more"

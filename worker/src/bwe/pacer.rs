@@ -183,7 +183,7 @@ impl Pacer {
     /// When the path will have taken what has left, at the rate that is thought possible.
     pub fn clear_at(&self) -> u64 {
         let takes = self.debt * 8e6 / f64::from(self.estimate.max(1));
-        self.updated_at + takes.ceil() as u64
+        self.updated_at.saturating_add(takes.ceil() as u64)
     }
 
     /// What it has cost. Times are rounded up to milliseconds.

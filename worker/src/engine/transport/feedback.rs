@@ -32,17 +32,9 @@ impl Router {
         let Some(transport) = self.transports.get_mut(key) else {
             return;
         };
-        let (mut messages, mut lengths) = (Vec::new(), Vec::new());
-        if let Some(incoming) = &mut transport.incoming {
-            incoming.report(&mut messages, &mut lengths);
-        }
-        let mut rest = messages.as_slice();
-        for length in lengths {
-            let Some((message, after)) = rest.split_at_checked(length) else {
-                return;
-            };
-            rest = after;
-            transport.send_rtcp(message, context.now, context.outbox);
+        let reports = transport.incoming.as_mut().map(|incoming| incoming.report());
+        for report in reports.into_iter().flatten() {
+            transport.send_rtcp(&report, context.now, context.outbox);
         }
     }
 }
