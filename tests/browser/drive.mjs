@@ -109,7 +109,7 @@ async function ramp(server) {
     const [from, to] = [samples.at(-5), samples.at(-1)];
     return from && (8000 * (to.bytes - from.bytes)) / (to.at - from.at) >= scenario.ramp;
   };
-  while (samples.length < 120 && !isEnough()) {
+  for (let attempt = 0; attempt < 240 && !isEnough(); attempt += 1) {
     await sleep(250);
     const sample = await sender.evaluate(async () => {
       const { bytesSent: bytes, videoBytesSent } = await window.sluice.observe();
@@ -119,7 +119,7 @@ async function ramp(server) {
       samples.push(sample);
     }
   }
-  return { enough: isEnough(), took: samples.at(-1).at - samples[0].at, samples };
+  return { enough: Boolean(isEnough()), took: samples.at(-1)?.at - samples[0]?.at, samples };
 }
 
 /** Tells the relay how much it is to pass from now on. */
