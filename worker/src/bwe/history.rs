@@ -2,6 +2,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 
 use super::estimator::Outcome;
 use crate::rtcp::TransportFeedback;
@@ -27,13 +28,44 @@ enum Fate {
     Unreported,
 }
 
+/// What a packet brought, or repeated: a packet of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carried {
+    /// Of its stream.
+    pub ssrc: NonZeroU32,
+    /// In its stream.
+    pub sequence_number: u16,
+    /// It had been sent before.
+    pub again: bool,
+}
+
+/// A packet that did not arrive, or that may not have arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostPacket {
+    /// What it brought.
+    pub carried: Carried,
+    /// When it left, in microseconds.
+    pub sent_at: u64,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     at: u64,
+    carried: Option<Carried>,
     size: u16,
     cluster: Option<u8>,
     fate: Fate,
 }
+
+impl Sent {
+    fn lost(&self) -> Option<LostPacket> {
+        let (carried, sent_at) = (self.carried?, self.at);
+        Some(LostPacket { carried, sent_at })
+    }
+}
+
+/// There are thousands of them.
+const _: () = assert!(size_of::<Sent>() <= 24);
 
 /// Packets on their way.
 #[derive(Debug)]
@@ -60,14 +92,16 @@ impl SentPackets {
         (self.before + self.packets.len() as u64 + 1) as u16
     }
 
-    /// Adds the packet that got the [`next`](Self::next) number; `at` is None if it waits for being sent.
-    pub fn add(&mut self, at: Option<u64>, size: usize, cluster: Option<u8>) {
+    /// Adds the packet that got the [`next`](Self::next) number; `at` is None if it waits for being sent, `carried` if it
+    /// is padding.
+    pub fn add(&mut self, at: Option<u64>, size: usize, carried: Option<Carried>, cluster: Option<u8>) {
         if self.packets.len() >= MAX_KEPT {
             self.packets.pop_front();
             self.before += 1;
         }
         self.packets.push_back(Sent {
             at: at.unwrap_or_default(),
+            carried,
             size: u16::try_from(size).unwrap_or(u16::MAX),
             cluster,
             fate: if at.is_some() { Fate::Unknown } else { Fate::Unsent },
@@ -90,10 +124,20 @@ impl SentPackets {
         self.packets.get_mut(usize::try_from(index).ok()?)
     }
 
-    /// Appends what a report tells for the first time. Returns the bytes of the packets before those of which nothing
-    /// was told.
-    pub fn resolve(&mut self, feedback: &TransportFeedback<'_>, now: u64, outcomes: &mut Vec<Outcome>) -> u32 {
-        let unreported = self.skip_to(feedback.base);
+    /// Appends what a report tells for the first time, and to `lost` what therefore should be sent again. Returns the
+    /// bytes of the packets before those of which nothing was told.
+    ///
+    /// If a report was lost, packets that it told about may have been too: those that were sent again are taken for lost,
+    /// for nobody may ask for them a second time; if `lossy`, all are.
+    pub fn resolve(
+        &mut self,
+        feedback: &TransportFeedback<'_>,
+        now: u64,
+        outcomes: &mut Vec<Outcome>,
+        lossy: bool,
+        lost: &mut VecDeque<LostPacket>,
+    ) -> u32 {
+        let unreported = self.skip_to(feedback.base, lossy, lost);
         for (number, arrived_at) in feedback.packets().take(MAX_TOLD) {
             let Some(packet) = self.get_mut(number) else { continue };
             let news = match packet.fate {
@@ -109,6 +153,9 @@ impl SentPackets {
                 } else {
                     Fate::Lost
                 };
+                if arrived_at.is_none() {
+                    lost.extend(packet.lost());
+                }
                 outcomes.push(Outcome {
                     sent_at: packet.at,
                     arrived_at,
@@ -133,7 +180,7 @@ impl SentPackets {
     }
 
     /// Nothing more will be told of packets before this one that nothing has been told of: a report was lost.
-    fn skip_to(&mut self, base: u16) -> u32 {
+    fn skip_to(&mut self, base: u16, lossy: bool, lost: &mut VecDeque<LostPacket>) -> u32 {
         let newest = self.before + self.packets.len() as u64;
         let base = relative_to::<16>(newest, base);
         let count = base.saturating_sub(self.before + 1);
@@ -144,7 +191,10 @@ impl SentPackets {
             .take(usize::try_from(count).unwrap_or(usize::MAX))
         {
             match packet.fate {
-                Fate::Unknown => unreported = unreported.saturating_add(packet.size.into()),
+                Fate::Unknown => {
+                    unreported = unreported.saturating_add(packet.size.into());
+                    lost.extend(packet.lost().filter(|lost| lossy || lost.carried.again));
+                }
                 // Packets leave in order: what would have waited until now is gone.
                 Fate::Unsent => {}
                 Fate::Lost | Fate::Arrived | Fate::Unreported => continue,
@@ -176,7 +226,13 @@ mod tests {
     fn resolve(sent: &mut SentPackets, base: u16, arrivals: &[Option<u64>], now: u64) -> Vec<(u64, bool)> {
         let message = report(base, arrivals);
         let mut outcomes = Vec::new();
-        sent.resolve(&TransportFeedback::parse(&message[12..]).unwrap(), now, &mut outcomes);
+        sent.resolve(
+            &TransportFeedback::parse(&message[12..]).unwrap(),
+            now,
+            &mut outcomes,
+            false,
+            &mut VecDeque::new(),
+        );
         outcomes
             .iter()
             .map(|outcome| (outcome.sent_at, outcome.arrived_at.is_some()))
@@ -188,7 +244,7 @@ mod tests {
         let mut sent = SentPackets::default();
         for at in 1..=5 {
             assert_eq!(sent.next(), at as u16);
-            sent.add((at != 4).then_some(at), 1200, None);
+            sent.add((at != 4).then_some(at), 1200, None, None);
         }
         let arrived = Some(70_000);
         assert_eq!(
@@ -213,7 +269,7 @@ mod tests {
         for round in 0..40_000_u64 {
             let number = sent.next();
             assert_eq!(number, (round + 1) as u16);
-            sent.add(Some(round * 200), 1200, None);
+            sent.add(Some(round * 200), 1200, None, None);
             if round % 5000 == 4999 {
                 let arrivals = vec![Some(70_000); 100];
                 resolve(&mut sent, number.wrapping_sub(99), &arrivals, round * 200);

@@ -31,5 +31,6 @@ mod standing;
 mod throughput;
 mod trend;
 
+pub use history::{Carried, LostPacket};
 pub use incoming::{Feedback, Incoming};
 pub use outgoing::Outgoing;

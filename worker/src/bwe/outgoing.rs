@@ -4,6 +4,7 @@
 //! followed. Probes look for more than is being sent as long as more is wanted; bursts are spread.
 
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 
 use channel_proto::event::{BandwidthInfo, BweType};
 use channel_proto::reply::{DecisionBandwidth, DecisionKind, DecisionReason, PacingDump};
@@ -13,7 +14,7 @@ use super::decision::Decision;
 use super::estimator::{Circumstances, Estimator, Outcome};
 use super::follower::{FEW, Follower};
 use super::gcc::Gcc;
-use super::history::SentPackets;
+use super::history::{Carried, LostPacket, SentPackets};
 use super::incoming::{Feedback, Losses};
 use super::limited::ApplicationLimited;
 use super::pacer::{Pacer, Pacing};
@@ -43,6 +44,13 @@ const IDLE: u64 = 5_000_000;
 /// anything goes on being sent: what it says swings. To climb into that would fill its link.
 const LEAST_REPORTED: u32 = 20;
 const BENEFIT: f64 = 1.08;
+/// A path that loses this share of packets loses reports about them too, and requests for them.
+const LOSSY: f64 = 0.02;
+/// How long after a path was found to be full its queue drains, in microseconds.
+const DRAINS: u64 = 1_000_000;
+/// How long after it was sent a lost packet is not worth to be sent again, in microseconds: a receiver that has not shown
+/// anything for so long waits for a key frame.
+const STALE: u64 = 1_000_000;
 /// An estimate of this share of the most that is wanted is all of it.
 const WIDE: f64 = 0.95;
 /// Round trip until one is measured, in microseconds.
@@ -65,6 +73,7 @@ pub struct Outgoing {
     reported: Lost,
     benefit: f64,
     outcomes: Vec<Outcome>,
+    lost: VecDeque<LostPacket>,
     decisions: Vec<Decision>,
     desired: Desired,
     max: u32,
@@ -144,6 +153,7 @@ impl Outgoing {
             reported: Lost::default(),
             benefit: 1.0,
             outcomes: Vec::new(),
+            lost: VecDeque::new(),
             decisions: Vec::new(),
             desired: Desired::default(),
             max: initial,
@@ -175,17 +185,17 @@ impl Outgoing {
         self.pacer.must_wait(now)
     }
 
-    /// The packet with the next number has left.
-    pub fn left(&mut self, size: usize, now: u64) {
-        self.sent.add(Some(now), size, self.prober.cluster());
+    /// The packet with the next number has left; it carried nothing if it was padding.
+    pub fn left(&mut self, size: usize, carried: Option<Carried>, now: u64) {
+        self.sent.add(Some(now), size, carried, self.prober.cluster());
         self.note_sent(size, now);
         self.pacer.left(size);
     }
 
     /// The packet with the next number waits.
-    pub fn wait(&mut self, bytes: &[u8], now: u64) {
+    pub fn wait(&mut self, bytes: &[u8], carried: Option<Carried>, now: u64) {
         let number = self.sent.next();
-        self.sent.add(None, bytes.len(), None);
+        self.sent.add(None, bytes.len(), carried, None);
         self.pacer.push(bytes, number, now);
         self.next_tick.get_or_insert(now + TICK);
     }
@@ -251,16 +261,25 @@ impl Outgoing {
         true
     }
 
-    /// The receiver tells which packets arrived.
+    /// The receiver tells which packets arrived. Those that did not are to be [taken](Self::take_lost).
     pub fn transport_feedback(&mut self, feedback: &TransportFeedback<'_>, now: u64) {
         if !self.counts() {
             return;
         }
         let mut outcomes = std::mem::take(&mut self.outcomes);
         outcomes.clear();
-        let unreported = self.sent.resolve(feedback, now, &mut outcomes);
+        let lossy = self.losses.mean() >= LOSSY;
+        let unreported = self.sent.resolve(feedback, now, &mut outcomes, lossy, &mut self.lost);
         outcomes.sort_unstable_by_key(|outcome| outcome.arrived_at);
         self.report(&outcomes, unreported, now);
+        // Into a queue that is full only what is asked for is sent again.
+        if self
+            .estimator
+            .full_at()
+            .is_some_and(|at| now.saturating_sub(at) < DRAINS)
+        {
+            self.lost.clear();
+        }
         self.outcomes = outcomes;
     }
 
@@ -351,6 +370,16 @@ impl Outgoing {
 
     fn decide(&mut self, what: DecisionKind, why: DecisionReason, facts: DecisionBandwidth) {
         self.decisions.push(Decision { what, why, facts });
+    }
+
+    /// The next packet that turned out to be lost, of those that still help.
+    pub fn take_lost(&mut self, now: u64) -> Option<LostPacket> {
+        loop {
+            let lost = self.lost.pop_front()?;
+            if now.saturating_sub(lost.sent_at) < STALE {
+                return Some(lost);
+            }
+        }
     }
 
     /// What was decided since the last call.

@@ -45,7 +45,7 @@ fn report(outgoing: &mut Outgoing, first: u16, arrivals: impl IntoIterator<Item 
 fn reports_of_arrivals_tell_the_loss() {
     let mut outgoing = outgoing(Feedback::TransportCc);
     for at in 0..20 {
-        outgoing.left(1000, 1_000_000 + at);
+        outgoing.left(1000, None, 1_000_000 + at);
     }
     let arrivals = (0..20).map(|index| (index % 4 != 1).then_some(1_000_000 + index * 1000));
     report(&mut outgoing, 1, arrivals, 1_100_000);
@@ -79,14 +79,14 @@ fn decisions_are_handed_out_once() {
 
     let mut outgoing = outgoing(Feedback::TransportCc);
     demand(&mut outgoing, 5_000_000, 600_000, 0);
-    outgoing.left(1000, 1_000_000);
+    outgoing.left(1000, None, 1_000_000);
     report(&mut outgoing, 1, [Some(1_010_000)], 1_020_000);
     let probe = |bitrate| (Probe { bitrate }, Desired);
     assert_eq!(kinds(&mut outgoing), [probe(1_800_000), probe(3_600_000)]);
     // The first of them: 3375 bytes of padding, and no more than that gets through.
     let mut now = 1_020_000;
     for _ in 0..5 {
-        outgoing.left(700, now);
+        outgoing.left(700, None, now);
         now += 3_000;
     }
     report(
@@ -106,7 +106,7 @@ fn decisions_are_handed_out_once() {
     assert_eq!((raised.facts.before, raised.facts.estimate), (600_000, rate));
     outgoing.set_limit(Some(700_000));
     for second in 2..10 {
-        outgoing.left(1000, second * 1_000_000);
+        outgoing.left(1000, None, second * 1_000_000);
         outgoing.handle_timeout(second * 1_000_000 + 200_000);
     }
     let silence: Vec<_> = outgoing.decisions().filter(|of| of.what == Lower).collect();
@@ -177,7 +177,7 @@ fn the_estimate_is_announced_once_a_second_or_when_it_jumps() {
 #[test]
 fn where_it_starts_is_announced_once_before_the_receiver_tells_anything() {
     let mut outgoing = outgoing(Feedback::TransportCc);
-    outgoing.left(1000, 0);
+    outgoing.left(1000, None, 0);
     let announced = (1..20).filter(|tick| outgoing.handle_timeout(tick * TICK).announce);
     assert_eq!(announced.collect::<Vec<_>>(), [1]);
     assert_eq!(outgoing.info().available_bitrate, INITIAL_BITRATE);
@@ -193,4 +193,38 @@ fn what_is_desired_rises_at_once_and_falls_slowly() {
     assert!((desired.effective - 200_000.0).abs() < 1.0);
     desired.set(0, true, 30_000_000);
     assert!(desired.effective.abs() < 1.0);
+}
+
+/// What is sent again into a full queue makes it last longer.
+#[test]
+fn what_is_lost_while_a_path_is_full_is_not_sent_again_unasked() {
+    let ssrc = std::num::NonZeroU32::new(5).expect("a number");
+    let carried = |sequence_number| Carried {
+        ssrc,
+        sequence_number,
+        again: false,
+    };
+    let (mut outgoing, mut now, mut delay) = (outgoing(Feedback::TransportCc), 1_000_000, 20_000);
+    // Every fifth packet is lost; the delay grows by so much in a tenth of a second.
+    let mut round = |outgoing: &mut Outgoing, grows: u64| {
+        let first = outgoing.next_number();
+        for index in 0..10 {
+            outgoing.left(1000, Some(carried(first + index)), now + u64::from(index) * 10_000);
+        }
+        let arrivals = (0..10).map(|index| (index % 5 != 2).then_some(now + delay + index * (10_000 + grows / 10)));
+        report(outgoing, first, arrivals, now + 110_000 + delay);
+        now += 100_000;
+        delay += grows;
+        std::iter::from_fn(|| outgoing.take_lost(now)).count()
+    };
+    assert_eq!((0..10).map(|_| round(&mut outgoing, 0)).sum::<usize>(), 20);
+    let growing: Vec<_> = (0..10).map(|_| round(&mut outgoing, 40_000)).collect();
+    assert_eq!(growing.last(), Some(&0), "{growing:?}");
+    assert!(
+        outgoing
+            .decisions()
+            .any(|decision| decision.why == DecisionReason::Delay)
+    );
+    let steady: Vec<_> = (0..30).map(|_| round(&mut outgoing, 0)).collect();
+    assert_eq!(steady.last(), Some(&2), "{steady:?}");
 }

@@ -311,14 +311,13 @@ impl SentHistory {
         self.runs.get(at).filter(|run| sequence < run.end())
     }
 
-    /// A packet to send again: None if it was not sent, is forgotten, or was repeated less than `pause` microseconds
-    /// ago.
-    pub fn find(&self, sequence_number: u16, pause: u64, now: u64) -> Option<SentPacket> {
+    /// A packet to send again: None if it was not sent, is forgotten, or was repeated after `since`.
+    pub fn find(&self, sequence_number: u16, since: u64) -> Option<SentPacket> {
         let sequence = relative_to::<16>(self.newest?, sequence_number);
         let run = self.run(sequence)?;
         if let Ok(at) = self.repetition(sequence)
             && let Some((_, repeated_at)) = self.repeated.get(at)
-            && now.saturating_sub(*repeated_at) < pause
+            && *repeated_at > since
         {
             return None;
         }

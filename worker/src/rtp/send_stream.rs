@@ -137,8 +137,19 @@ impl SendStream {
     pub fn find(&self, sequence_number: u16, round_trip: Option<u64>, now: u64) -> Option<Repetition> {
         let reported = self.round_trip_time.map(|milliseconds| (milliseconds * 1000.0) as u64);
         let pause = reported.max(round_trip).unwrap_or(DEFAULT_PAUSE).max(LEAST_PAUSE);
+        self.repetition(sequence_number, now.saturating_sub(pause))
+    }
+
+    /// A packet to send again since it did not arrive as it was sent at `sent_at`: not if it has been repeated later than
+    /// that, and only if repetitions are told from each other, for else nothing is known of what became of them.
+    pub fn find_lost(&self, sequence_number: u16, sent_at: u64) -> Option<Repetition> {
+        self.repetition(sequence_number, sent_at)
+            .filter(|repetition| repetition.rtx.is_some())
+    }
+
+    fn repetition(&self, sequence_number: u16, since: u64) -> Option<Repetition> {
         Some(Repetition {
-            sent: self.history.as_ref()?.find(sequence_number, pause, now)?,
+            sent: self.history.as_ref()?.find(sequence_number, since)?,
             rtx: self.rtx.as_ref().map(|_| self.rtx_sequence),
         })
     }

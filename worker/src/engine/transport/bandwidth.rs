@@ -24,6 +24,7 @@ impl Router {
         if let Some(outgoing) = self.outgoing(key) {
             outgoing.transport_feedback(&feedback, context.now);
             self.bandwidth_told(key, context);
+            self.repeat_lost(key, context);
         }
     }
 
@@ -155,7 +156,7 @@ impl Transport {
         }
         let wire_size = buffer.len() - start;
         context.outbox.commit(start, socket, remote);
-        outgoing.left(wire_size, now);
+        outgoing.left(wire_size, None, now);
         self.traffic.sent.update(now, wire_size);
         self.traffic.probation_sent.update(now, info.size);
         if self.trace.has("probation")

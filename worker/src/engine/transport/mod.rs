@@ -17,6 +17,7 @@ pub mod webrtc;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use channel_proto::event::PayloadEvent;
 use channel_proto::reply::{DecisionBandwidth, RecvRtpHeaderExtensions, TransportDump, TransportStats};
@@ -39,7 +40,7 @@ use super::trace::TraceEvents;
 use crate::bwe::incoming::Arrival;
 use crate::bwe::outgoing::INITIAL_BITRATE;
 use crate::bwe::pacer::Pacing;
-use crate::bwe::{Feedback, Incoming, Outgoing};
+use crate::bwe::{Carried, Feedback, Incoming, Outgoing};
 use crate::rtp::clock::ClockOffset;
 use crate::rtp::extensions::{self, HeaderExtensionKind};
 use crate::rtp::packet::RtpHeader;
@@ -402,10 +403,15 @@ impl Transport {
         let mut rewrite = *rewrite;
         // What goes out again as it was has its number.
         let again = matches!(rewrite.form, Form::Again { .. });
+        let carried = NonZeroU32::new(rewrite.ssrc).map(|ssrc| Carried {
+            ssrc,
+            sequence_number: rewrite.sequence_number,
+            again: rewrite.form != Form::First,
+        });
         let counter = match self.outgoing.as_deref_mut() {
             Some(outgoing) if outgoing.counts() && packet.is_video() && !again => {
                 rewrite.wide_sequence_number = outgoing.next_number();
-                Some(outgoing)
+                Some((outgoing, carried))
             }
             _ => None,
         };
@@ -417,8 +423,8 @@ impl Transport {
                 let mut bytes = Vec::with_capacity(packet.size_as(&rewrite));
                 let sent = write_packet(packet, &rewrite, received, None, &mut bytes).ok()?;
                 outbox.notify_payload(consumer_id, PayloadEvent::Rtp, &bytes);
-                if let Some(outgoing) = counter {
-                    outgoing.left(bytes.len(), now);
+                if let Some((outgoing, carried)) = counter {
+                    outgoing.left(bytes.len(), carried, now);
                 }
                 sent
             }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::bwe::Outgoing;
+use crate::bwe::{Carried, Outgoing};
 use crate::engine::mangle::{Form, ForwardedPacket, Rewrite};
 use crate::engine::outbox::Outbox;
 use crate::engine::ports::SocketId;
@@ -51,22 +51,25 @@ pub fn write_packet(
     })
 }
 
-/// Sends the datagram that was begun at `start` in the outbox; if `counter` counts it, maybe later.
+/// Who counts a packet, and what is in it.
+pub type Counter<'a> = Option<(&'a mut Outgoing, Option<Carried>)>;
+
+/// Sends the datagram that was begun at `start` in the outbox; if it is counted, maybe later.
 pub fn hand_over(
     outbox: &mut Outbox,
     start: usize,
     (socket, remote): (SocketId, SocketAddr),
-    counter: Option<&mut Outgoing>,
+    counter: Counter<'_>,
     now: u64,
 ) {
-    if let Some(outgoing) = counter {
+    if let Some((outgoing, carried)) = counter {
         let datagram = outbox.written(start);
         if outgoing.must_wait(now) {
-            outgoing.wait(datagram, now);
+            outgoing.wait(datagram, carried, now);
             outbox.abandon(start);
             return;
         }
-        outgoing.left(datagram.len(), now);
+        outgoing.left(datagram.len(), carried, now);
     }
     outbox.commit(start, socket, remote);
 }

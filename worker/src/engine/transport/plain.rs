@@ -10,8 +10,7 @@ use channel_proto::srtp_parameters::{SrtpCryptoSuite, SrtpParameters};
 use channel_proto::transport_parameters::{ListenIp, Protocol, TransportTuple};
 use rand::RngCore;
 
-use super::outgoing::{Sent, hand_over, write_packet};
-use crate::bwe::Outgoing;
+use super::outgoing::{Counter, Sent, hand_over, write_packet};
 use crate::engine::mangle::{ForwardedPacket, Rewrite};
 use crate::engine::outbox::Outbox;
 use crate::engine::ports::{Ports, SocketId};
@@ -309,7 +308,7 @@ impl Plain {
         packet: &ForwardedPacket,
         rewrite: &Rewrite,
         received: &[u8],
-        counter: Option<&mut Outgoing>,
+        counter: Counter<'_>,
         now: u64,
         outbox: &mut Outbox,
     ) -> Option<Sent> {

@@ -6,8 +6,9 @@ use super::super::Context;
 use super::super::keys::{ProducerKey, TransportKey};
 use super::super::router::Router;
 use super::super::timers::Wake;
-use crate::bwe::Outgoing;
+use crate::bwe::{LostPacket, Outgoing};
 use crate::rtcp::{self, MAX_COMPOUND, NackItems};
+use crate::rtp::send_stream::{Repetition, SendStream};
 
 /// Bytes by which a retransmission is longer than what it repeats (RFC 4588 4).
 const RTX_HEADER: usize = 2;
@@ -114,40 +115,78 @@ impl Router {
         if let Some(event) = consumer.trace.nack(TraceDirection::In, now) {
             context.outbox.notify(&consumer.id, event);
         }
-        let Some(producer) = self.producers.get(consumer.producer).filter(|_| consumer.active) else {
-            return;
-        };
         let round_trip = transport.outgoing.as_deref().and_then(Outgoing::round_trip);
         for sequence_number in items.flat_map(requested) {
-            let Some(stream) = consumer.streams.get_mut(index) else {
-                return;
-            };
-            let Some(repetition) = stream.find(sequence_number, round_trip, now) else {
-                continue;
-            };
-            let Some((packet, bytes)) = producer.stored(repetition.sent.packet, now) else {
-                continue;
-            };
-            if !stream.may_repeat(packet.size() + RTX_HEADER) {
-                return;
+            let find = |stream: &SendStream| stream.find(sequence_number, round_trip, now);
+            if !self.send_again(key, (ssrc, sequence_number), find, context) {
+                break;
             }
-            let Some(rewrite) = consumer.repeat(index, sequence_number, &repetition, (&packet, bytes), now) else {
-                continue;
-            };
-            let sent = transport.send_rtp(&consumer.id, &packet, &rewrite, bytes, now, context.outbox);
-            let Some(sent) = sent else { continue };
-            if let Some(stream) = consumer.streams.get_mut(index) {
-                stream.repeated(sequence_number, now);
-            }
-            if consumer.trace.any() {
-                let info = consumer.packet_info(&packet, &rewrite, &sent);
-                if let Some(event) = consumer.trace.packet(info, TraceDirection::Out, now) {
-                    context.outbox.notify(&consumer.id, event);
-                }
-            }
-            context.outbox.flush_if_full(context.ports);
         }
         self.plan_bandwidth(key, context);
+    }
+
+    /// Sends packets again without being asked of which a receiver has told that they did not arrive. It asks for a packet
+    /// once, or not at all, if it can go on without: Chromium forgets what is missing as soon as any later frame could be
+    /// decoded, be it of a lower layer.
+    pub(super) fn repeat_lost(&mut self, key: TransportKey, context: &mut Context<'_>) {
+        let now = context.now;
+        let outgoing = |router: &mut Self| router.transports.get_mut(key)?.outgoing.as_deref_mut()?.take_lost(now);
+        while let Some(LostPacket { carried, sent_at }) = outgoing(self) {
+            let find = |stream: &SendStream| stream.find_lost(carried.sequence_number, sent_at);
+            self.send_again(key, (carried.ssrc.get(), carried.sequence_number), find, context);
+        }
+        self.plan_bandwidth(key, context);
+    }
+
+    /// Sends a packet of a consumer again, if there is a reason to and it is still there. False: no more can be sent.
+    fn send_again(
+        &mut self,
+        key: TransportKey,
+        (ssrc, sequence_number): (u32, u16),
+        find: impl Fn(&SendStream) -> Option<Repetition>,
+        context: &mut Context<'_>,
+    ) -> bool {
+        let now = context.now;
+        let Some(transport) = self.transports.get_mut(key) else {
+            return false;
+        };
+        let Some(consumer) = transport.ssrcs.get(&ssrc).and_then(|key| self.consumers.get_mut(*key)) else {
+            return true;
+        };
+        let Some(producer) = self.producers.get(consumer.producer).filter(|_| consumer.active) else {
+            return true;
+        };
+        let Some(index) = consumer.streams.iter().position(|stream| stream.params.ssrc == ssrc) else {
+            return true;
+        };
+        let Some(stream) = consumer.streams.get_mut(index) else {
+            return true;
+        };
+        let Some(repetition) = find(stream) else {
+            return true;
+        };
+        let Some((packet, bytes)) = producer.stored(repetition.sent.packet, now) else {
+            return true;
+        };
+        if !stream.may_repeat(packet.size() + RTX_HEADER) {
+            return false;
+        }
+        let Some(rewrite) = consumer.repeat(index, sequence_number, &repetition, (&packet, bytes), now) else {
+            return true;
+        };
+        let sent = transport.send_rtp(&consumer.id, &packet, &rewrite, bytes, now, context.outbox);
+        let Some(sent) = sent else { return true };
+        if let Some(stream) = consumer.streams.get_mut(index) {
+            stream.repeated(sequence_number, now);
+        }
+        if consumer.trace.any() {
+            let info = consumer.packet_info(&packet, &rewrite, &sent);
+            if let Some(event) = consumer.trace.packet(info, TraceDirection::Out, now) {
+                context.outbox.notify(&consumer.id, event);
+            }
+        }
+        context.outbox.flush_if_full(context.ports);
+        true
     }
 }
 

@@ -15,7 +15,6 @@ use channel_proto::reply::{Failure, TransportKindDump, TransportStats, WebRtcCon
 use channel_proto::transport_parameters::{DtlsRole, IceCandidate, IceParameters, IceRole, Protocol, TransportTuple};
 use rand::RngCore;
 
-use crate::bwe::Outgoing;
 use crate::dtls::Certificate;
 use crate::engine::Context;
 use crate::engine::keys::{RouterKey, ServerKey, TransportKey};
@@ -23,7 +22,7 @@ use crate::engine::mangle::{ForwardedPacket, Rewrite};
 use crate::engine::outbox::Outbox;
 use crate::engine::ports::{Ports, SocketId};
 use crate::engine::sockets::{Owner, Sockets};
-use crate::engine::transport::outgoing::{Sent, hand_over, write_packet};
+use crate::engine::transport::outgoing::{Counter, Sent, hand_over, write_packet};
 use crate::engine::webrtc_server::WebRtcServer;
 use crate::ice::{Agent, Credentials, Tuple};
 use crate::srtp::SrtpSender;
@@ -208,7 +207,7 @@ impl WebRtc {
         packet: &ForwardedPacket,
         rewrite: &Rewrite,
         received: &[u8],
-        counter: Option<&mut Outgoing>,
+        counter: Counter<'_>,
         now: u64,
         outbox: &mut Outbox,
     ) -> Option<Sent> {
