@@ -39,6 +39,9 @@ const TOLERANCE: f64 = 0.01;
 const HEAVY_LOSS: f64 = 0.08;
 const HEAVY_BALANCE: f64 = 100_000.0;
 
+/// Standard deviations by which chance may have added to losses before they count as heavy.
+const DOUBT: f64 = 2.0;
+
 #[derive(Debug, Clone, Copy)]
 struct Observation {
     packets: f64,
@@ -186,6 +189,21 @@ impl LossLimit {
         if packets > 0.0 { lost / packets } else { 0.0 }
     }
 
+    /// The share that is lost at least, rather surely: of few packets, chance may have taken more than that.
+    fn least_loss(&self) -> f64 {
+        let mean = self.mean_loss();
+        let (packets, squares) = self.weighted().fold((0.0, 0.0), |sum, (weight, observation)| {
+            let packets = weight * observation.packets;
+            (sum.0 + packets, sum.1 + weight * packets)
+        });
+        if packets == 0.0 {
+            return mean;
+        }
+        // As many packets of equal weight would vary as much.
+        let packets = packets * packets / squares;
+        (mean - DOUBT * (mean * (1.0 - mean) / packets).sqrt()).max(0.0)
+    }
+
     fn likelihood(&self, channel: &Channel, preference: f64) -> f64 {
         let kbits = channel.limit / 1000.0;
         let bias = preference * (PREFERENCE.0 * kbits + PREFERENCE.1 * kbits.ln_1p());
@@ -215,7 +233,8 @@ impl LossLimit {
 
     fn choose(&mut self, present: Channel, delay_based: f64, acknowledged: Option<f64>, now: u64) -> f64 {
         let mean_loss = self.mean_loss();
-        let away = NO_PREFERENCE - mean_loss;
+        let least_loss = self.least_loss();
+        let away = NO_PREFERENCE - least_loss;
         let preference = away / (PREFERENCE_SLOPE + away.abs());
         let most = match acknowledged {
             Some(acknowledged) if self.limiting => {
@@ -245,8 +264,8 @@ impl LossLimit {
             }
             best.limit = best.limit.min(self.growth_limit(present.limit, now));
         }
-        if mean_loss > HEAVY_LOSS {
-            best.limit = best.limit.min(HEAVY_BALANCE / (mean_loss - HEAVY_LOSS));
+        if least_loss > HEAVY_LOSS {
+            best.limit = best.limit.min(HEAVY_BALANCE / (least_loss - HEAVY_LOSS));
         }
         self.settle(best, present, delay_based, now)
     }
@@ -286,6 +305,9 @@ impl LossLimit {
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
 
     /// Sends 50 packets of 1200 bytes in each of these tenths of a second, of which every n-th is lost.
@@ -337,6 +359,35 @@ mod tests {
             let acknowledged = (round % 3 == 0).then_some((round % 100) as f64);
             let allowed = limit.update(&[outcome; 3], 30_000.0 + round as f64, acknowledged, round * 50_000);
             assert!(allowed.is_finite() && allowed >= 0.0, "{allowed}");
+        }
+    }
+
+    /// Few packets lose a share that varies: 10 % at 40 packets a second look like 15 % now and then, for seconds.
+    #[test]
+    fn chance_does_not_look_like_a_limit() {
+        for (rate, seed) in [150_000.0, 450_000.0, 1_500_000.0]
+            .into_iter()
+            .flat_map(|rate| (0..20).map(move |seed| (rate, seed)))
+        {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut limit = LossLimit::new();
+            let packets = (rate / 20.0 / 8000.0_f64).round() as u64;
+            for frame in 0..1200_u64 {
+                let outcomes: Vec<_> = (0..packets)
+                    .map(|index| Outcome {
+                        sent_at: frame * 50_000 + index * 10,
+                        late: false,
+                        arrived_at: rng.random_bool(0.9).then_some(1),
+                        size: 1000,
+                        cluster: None,
+                    })
+                    .collect();
+                let allowed = limit.update(&outcomes, 10_000_000.0, Some(0.9 * rate), frame * 50_000);
+                assert!(
+                    allowed > 1.2 * rate,
+                    "seed {seed}: {allowed} of {rate} after {frame} frames"
+                );
+            }
         }
     }
 }
