@@ -22,6 +22,7 @@ pub const RECORDINGS: [(&str, &str, &str); 3] = [
 ];
 
 /// A recorded packet.
+#[derive(Clone)]
 pub struct Packet {
     pub at: u64,
     pub bytes: Vec<u8>,
@@ -341,4 +342,43 @@ fn overtaking_changes_nothing_of_what_can_be_decoded() {
             assert!(came.len() > 40, "{what}: {} frames", came.len());
         }
     }
+}
+
+/// Of a layer that needs those below in key frames only nothing can be seen any more once its sender turns it off. Encoders
+/// do that without a word.
+#[test]
+fn a_layer_that_is_turned_off_is_left_at_once() {
+    let mut call = Call::new(1, RECORDINGS[2], (2, 2));
+    let half = call.recording.packets.len() / 2;
+    let (on, off) = call.recording.packets.split_at(half);
+    let off_at = off[0].at;
+    let (highest, frames) = (2, &call.recording.frames);
+    let goes_on = |packet: &&Packet| frames[packet.frame].spatial < highest;
+    let mut packets: Vec<Packet> = on.iter().chain(off.iter().filter(goes_on)).cloned().collect();
+    for end in (half + 1..=packets.len()).rev() {
+        if packets
+            .get(end)
+            .is_none_or(|next| next.timestamp != packets[end - 1].timestamp)
+        {
+            packets[end - 1].bytes[1] |= 0x80;
+        }
+    }
+    call.recording.packets = packets;
+    let start = call.simulation.now();
+    let mut asked = Vec::new();
+    let sender = call.sender;
+    call.play(|simulation, _| {
+        let now = simulation.now() - start;
+        let sent = simulation.network.tap.iter().flatten();
+        let requests = sent
+            .filter(|packet| packet.to == sender && packet.bytes[1] == 206)
+            .count();
+        asked.resize(requests, now);
+    });
+    let after = asked
+        .iter()
+        .find(|at| **at > off_at)
+        .expect("a request for a key frame")
+        - off_at;
+    assert!((200_000..600_000).contains(&after), "{after} us");
 }

@@ -97,11 +97,37 @@ fn a_stream_that_ends_is_left_and_one_that_comes_is_taken() {
             simulation.run(5 * SECOND / 2);
             sees(&simulation, 2, &format!("round {round}, the highest came"));
             simulation.senders[2].running = false;
-            simulation.run(3 * SECOND);
+            // The others going on tells that it was turned off.
+            simulation.run(3 * SECOND / 4);
+            sees(&simulation, 1, &format!("round {round}, the highest has just gone"));
+            simulation.run(9 * SECOND / 4);
             sees(&simulation, 1, &format!("round {round}, the highest went"));
         }
         let switches = assert_one_stream(&simulation, &format!("seed {seed}"));
         assert!((6..=8).contains(&switches), "seed {seed}: {switches} switches");
+    }
+}
+
+/// A request that is lost is repeated after a second: a long time to see nothing.
+#[test]
+fn a_sender_that_loses_packets_is_asked_twice_when_a_stream_has_gone() {
+    for (loss, times) in [(0, 1), (100, 2)] {
+        let mut simulation = Simulation::new(6);
+        simulation.add_simulcast_sender(&[1000, 1100, 1200], 0);
+        let lossy = Link {
+            loss,
+            ..Link::default()
+        };
+        let address = simulation.senders[0].address;
+        simulation.network.links.insert((address, Direction::From), lossy);
+        simulation.add_receiver(0);
+        simulation.run(5 * SECOND);
+        simulation.senders[2].running = false;
+        let before = simulation.senders[1].key_requests.len();
+        simulation.run(SECOND);
+        let asked = &simulation.senders[1].key_requests[before..];
+        assert_eq!(asked.len(), times, "loss {loss}: {asked:?}");
+        assert_eq!(asked[0], asked[times - 1], "loss {loss}: {asked:?}");
     }
 }
 

@@ -48,13 +48,18 @@ impl Router {
             let ssrc = producer.stream(*encoding).map(|stream| stream.params.ssrc);
             let sent =
                 ssrc.is_some_and(|ssrc| processed != Some(ssrc) && producer.key_frames.needed(ssrc, context.now));
+            // Whoever watched what the sender turned off sees nothing until then, and a lost request is repeated after a
+            // second only. Senders take two at a time for one.
+            let doubted = matches!(why, Why::Score | Why::SpatialLayers) && producer.loses_much();
             let producer = self.producers.get(producer_key);
             if let Some(consumer) = self.consumers.get_mut(key) {
                 let encoding_idx = *encoding as u16;
                 consumer.note(What::KeyFrameRequest { encoding_idx, sent }, why, producer, context.now);
             }
             if let Some(ssrc) = ssrc.filter(|_| sent) {
-                self.send_key_frame_request(producer_key, ssrc, context);
+                for _ in 0..1 + u8::from(doubted) {
+                    self.send_key_frame_request(producer_key, ssrc, context);
+                }
             }
         }
         self.plan_key_frame_requests(producer_key, context);

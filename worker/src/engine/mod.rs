@@ -191,7 +191,7 @@ impl Engine {
                 Wake::WebRtc(_, transport) => router.wake_web_rtc(transport, &mut context),
                 Wake::Inactivity(_, producer) => router.check_inactivity(producer, &mut context),
                 Wake::KeyFrameRequests(_, producer) => router.repeat_key_frame_requests(producer, &mut context),
-                Wake::SpatialLayers(_, producer) => router.check_spatial_layers(producer, &mut context),
+                Wake::SpatialLayers(_, producer) => router.check_spatial_layers_again(producer, &mut context),
                 Wake::TransportFeedback(_, transport) => router.report_arrivals(transport, &mut context),
                 Wake::Bandwidth(_, transport) => router.wake_bandwidth(transport, &mut context),
                 Wake::Nack(_, producer) => router.repeat_requests(producer, &mut context),

@@ -233,6 +233,7 @@ impl Router {
             }
             Some(StreamChange::Repairable) | None => {}
         }
+        self.look_what_vanished(producer_key, context);
         if self.producers.get(producer_key).is_some_and(Producer::nack_is_waiting) {
             self.request_missing(producer_key, context);
         }
@@ -339,12 +340,32 @@ impl Router {
         }
     }
 
+    /// Looks at what a producer stopped sending, if its last packet told so.
+    fn look_what_vanished(&mut self, key: ProducerKey, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.get_mut(key) else {
+            return;
+        };
+        if std::mem::take(&mut producer.layer_vanished) {
+            self.check_spatial_layers(key, context);
+        } else if std::mem::take(&mut producer.stream_vanished) {
+            self.deactivate_silent(key, context);
+        }
+    }
+
     /// Looks for streams of a producer that went silent.
     pub fn check_inactivity(&mut self, key: ProducerKey, context: &mut Context<'_>) {
         let Some(producer) = self.producers.get_mut(key) else {
             return;
         };
         producer.inactivity_armed = false;
+        self.deactivate_silent(key, context);
+        self.watch_inactivity(key, context);
+    }
+
+    fn deactivate_silent(&mut self, key: ProducerKey, context: &mut Context<'_>) {
+        let Some(producer) = self.producers.get_mut(key) else {
+            return;
+        };
         if producer.paused {
             return;
         }
@@ -356,7 +377,6 @@ impl Router {
         for _ in 0..silent {
             self.score_changed(key, context);
         }
-        self.watch_inactivity(key, context);
     }
 
     /// `producer.pause` and `producer.resume`.

@@ -17,3 +17,4 @@ pub mod retransmission;
 pub mod score;
 pub mod send_stream;
 pub mod sequence;
+pub mod silence;

@@ -15,11 +15,7 @@ use crate::rtp::packet::RtpHeader;
 use crate::rtp::rate::RateCounter;
 use crate::rtp::score::{Score, evaluate_received};
 use crate::rtp::sequence::{SequenceTracker, SequenceUpdate};
-
-/// Silence after which a stream counts as inactive (score 0), in microseconds.
-const INACTIVITY: u64 = 1_500_000;
-/// The same when the sender may use discontinuous transmission.
-const INACTIVITY_DTX: u64 = 5_000_000;
+use crate::rtp::silence::Silence;
 
 /// What rates are measured over, and the age from which on a rate is guessed, in microseconds.
 const RATE_WINDOW: u64 = 2_500_000;
@@ -74,7 +70,7 @@ pub struct RecvStream {
     active: bool,
     /// Since when it is, in microseconds.
     active_since: u64,
-    last_packet_at: u64,
+    silence: Silence,
     report: Reported,
     evaluated: Evaluated,
     sender_report: Option<(u32, u64)>,
@@ -193,7 +189,7 @@ impl RecvStream {
             score: Score::new(10),
             active: true,
             active_since: now,
-            last_packet_at: now,
+            silence: Silence::new(now),
             report: Reported::default(),
             evaluated: Evaluated::default(),
             sender_report: None,
@@ -209,6 +205,9 @@ impl RecvStream {
         self.jitter.update(header.timestamp, self.params.clock_rate, now);
         self.received += 1;
         self.count(header, size, now);
+        if header.marker && header.payload_length > 0 {
+            self.silence.picture(now);
+        }
         true
     }
 
@@ -237,7 +236,7 @@ impl RecvStream {
         self.rate.update(now, size);
         // Packets of padding only probe the path: they are no sign of life.
         if header.payload_length > 0 {
-            self.last_packet_at = now;
+            self.silence.end(now);
         }
     }
 
@@ -273,6 +272,12 @@ impl RecvStream {
         if let Some(layers) = &mut self.layers {
             layers.update(descriptor.spatial_layer, descriptor.temporal_layer, size, now);
         }
+    }
+
+    /// A picture is complete, of which the last packet is yet to be counted for its layer. True: a spatial layer has been
+    /// missing for too long.
+    pub fn note_picture(&mut self) -> bool {
+        self.layers.as_mut().is_some_and(|layers| layers.picture())
     }
 
     /// Bit i: spatial layer i carries something.
@@ -353,14 +358,15 @@ impl RecvStream {
         true
     }
 
+    /// Another stream of the same source has sent a picture. True: this one has been silent for too long meanwhile.
+    pub fn note_picture_of_another(&mut self, now: u64) -> bool {
+        self.silence.picture_of_another();
+        self.inactive_at().is_some_and(|at| at <= now)
+    }
+
     /// When the stream has to be looked at for silence.
     pub fn inactive_at(&self) -> Option<u64> {
-        let patience = if self.params.use_dtx {
-            INACTIVITY_DTX
-        } else {
-            INACTIVITY
-        };
-        self.active.then_some(self.last_packet_at + patience)
+        self.active.then_some(self.silence.too_long_at(self.params.use_dtx))
     }
 
     /// Whether the stream has just become silent; then its score is 0.
@@ -380,7 +386,7 @@ impl RecvStream {
 
     /// Silence while paused does not count, nor does jitter.
     pub fn resume(&mut self, now: u64) {
-        self.last_packet_at = now;
+        self.silence.end(now);
         self.reset_repair();
     }
 
@@ -405,6 +411,11 @@ impl RecvStream {
     pub fn round_trip(&self) -> u64 {
         self.round_trip_time
             .map_or(0, |milliseconds| (milliseconds * 1000.0) as u64)
+    }
+
+    /// Share of packets lost at the last report, in 1/256.
+    pub fn fraction_lost(&self) -> u8 {
+        self.report.fraction
     }
 
     /// 0 to 10.

@@ -101,15 +101,21 @@ impl Router {
         self.tell_consumers(key, Why::NewStream, key_frame, context);
     }
 
+    /// Looks now and then which spatial layers of a producer carry something.
+    pub fn check_spatial_layers_again(&mut self, key: ProducerKey, context: &mut Context<'_>) {
+        if self.producers.contains_key(key) {
+            let at = context.now + SPATIAL_LAYERS_CHECK;
+            context.timers.wake_at(at, Wake::SpatialLayers(self.key, key));
+            self.check_spatial_layers(key, context);
+        }
+    }
+
     /// Looks which spatial layers of a producer carry something; what changed concerns its consumers.
     pub fn check_spatial_layers(&mut self, key: ProducerKey, context: &mut Context<'_>) {
         let now = context.now;
         let Some(producer) = self.producers.get_mut(key) else {
             return;
         };
-        context
-            .timers
-            .wake_at(now + SPATIAL_LAYERS_CHECK, Wake::SpatialLayers(self.key, key));
         let mut changed = false;
         for stream in producer.streams_mut() {
             let layers = stream.active_spatial_layers(now);

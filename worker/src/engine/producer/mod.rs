@@ -48,6 +48,10 @@ pub struct Producer {
     pub key_frames: KeyFrameRequests,
     /// Whether a check for silence is in the timers.
     pub inactivity_armed: bool,
+    /// A stream fell silent while others went on.
+    pub stream_vanished: bool,
+    /// A spatial layer is not there any more while others of its stream are.
+    pub layer_vanished: bool,
     /// When the timers will look at key frame requests.
     pub key_frame_wake: Option<u64>,
     /// When the timers will look at missing packets.
@@ -107,6 +111,9 @@ pub enum StreamChange {
     Repairable,
 }
 
+/// A share of packets lost that is much, in 1/256: 2 %.
+const MUCH_LOST: u8 = 5;
+
 /// Where a packet belongs.
 #[derive(Debug, Clone, Copy)]
 enum Place {
@@ -139,6 +146,8 @@ impl Producer {
             trace: TraceEvents::of_rtp_entity(),
             key_frames: KeyFrameRequests::new(delay),
             inactivity_armed: false,
+            stream_vanished: false,
+            layer_vanished: false,
             key_frame_wake: None,
             nack_wake: None,
             store: None,
@@ -176,6 +185,7 @@ impl Producer {
         // Counted by its stream, but of a payload type that means nothing inside the router.
         mapped_payload_type(&self.rtp_mapping, header.payload_type)?;
         let descriptor = describe(stream, &self.mangler, header, packet);
+        self.layer_vanished |= header.marker && stream.note_picture();
         stream.count_layers(&descriptor, packet.len(), now);
         stream.note_arrival(header.sequence_number, descriptor.is_key_frame, now);
         let change = if created {
@@ -183,6 +193,9 @@ impl Producer {
         } else {
             wake(stream, header, now)
         };
+        if header.marker && self.kind == MediaKind::Video {
+            self.others_go_on(index, now);
+        }
         Some(Received {
             change,
             header: *header,
@@ -190,6 +203,15 @@ impl Producer {
             size: packet.len(),
             forward: self.forward(index, header, packet, descriptor, now),
         })
+    }
+
+    /// A picture of one stream is complete: do the others go on too?
+    fn others_go_on(&mut self, index: usize, now: u64) {
+        for (other, stream) in self.streams.iter_mut().enumerate() {
+            if let Some(stream) = stream.as_mut().filter(|_| other != index) {
+                self.stream_vanished |= stream.note_picture_of_another(now);
+            }
+        }
     }
 
     fn receive_rtx(
@@ -263,6 +285,12 @@ impl Producer {
             packet: forwarded,
             orientation,
         })
+    }
+
+    /// Whether packets of the sender are lost, so that some for it are too.
+    pub fn loses_much(&self) -> bool {
+        let streams = self.streams.iter().flatten();
+        streams.map(RecvStream::fraction_lost).max() >= Some(MUCH_LOST)
     }
 
     /// The audio level that a packet carries: 0 (loudest) to 127.
