@@ -1,9 +1,9 @@
 // Drives browsers through one scenario, given as JSON, and prints what was observed as JSON.
 //
-// Media: { name, screenshots, senders: [{browser, options}], receivers: [{browser, options}], seconds, restartIce, webRtcServer }
+// Media: { name, screenshots, senders: [{browser, options}], receivers: [{browser, options}], seconds, restartIce, webRtcServer: port }
 // Layers: { name, layers: [spatial layers, asked for in turn], heights: [that of each], bitrate: that the sender reaches, sender, receiver: {browser, options} }
-// Loss: { name, loss: true, sender, receiver: {browser, options}, seconds, webRtcServer: true }
-// Rates: { name, rates: [bits per second that the receiver's link takes, in turn], heights: [[least, most] expected at each], seconds: for each, control: UDP port that is told of them, bitrates: that the sender's streams reach, sender, receiver: {browser, options}, webRtcServer: true }
+// Loss: { name, loss: true, sender, receiver: {browser, options}, seconds, webRtcServer: port }
+// Rates: { name, rates: [bits per second that the receiver's link takes, in turn], heights: [[least, most] expected at each], seconds: for each, control: UDP port that is told of them, bitrates: that the sender's streams reach, sender, receiver: {browser, options}, webRtcServer: port }
 // Ramp: { name, ramp: bits per second, sender: {browser, options} }
 // Data: { name, data: [browser, browser], channels: [options of data producers], sizes: [bytes] }
 
@@ -88,15 +88,22 @@ async function lose(server) {
   await receiver.evaluate((options, ids) => window.sluice.receive(options, ids), scenario.receiver.options, ids);
   await until(receiver, ({ framesDecoded }) => framesDecoded > 30);
   await receiver.evaluate(() => window.sluice.watch());
-  const figures = async () => [
-    (await sender.evaluate(() => window.sluice.observe())).framesSent,
-    (await receiver.evaluate(() => window.sluice.observe())).framesDecoded,
-  ];
-  const before = await figures();
-  await sleep(scenario.seconds * 1000);
-  const after = await figures();
+  const samples = [];
+  for (let second = 0; second <= scenario.seconds; second += 1) {
+    const [sent, received] = await Promise.all([sender, receiver].map((page) => page.evaluate(() => window.sluice.observe())));
+    const { framesSent, availableOutgoingBitrate: available, targetBitrates: targets } = sent;
+    samples.push({ framesSent, framesDecoded: received.framesDecoded, height: received.height, available, targets });
+    await sleep(second < scenario.seconds ? 1000 : 0);
+  }
+  const [before, after] = [samples[0], samples.at(-1)];
   const longestFreeze = await receiver.evaluate(() => window.sluice.longestFreeze());
-  return { framesSent: after[0] - before[0], framesDecoded: after[1] - before[1], longestFreeze };
+  return {
+    framesSent: after.framesSent - before.framesSent,
+    framesDecoded: after.framesDecoded - before.framesDecoded,
+    longestFreeze,
+    // Each second, for whoever wants to know why.
+    samples,
+  };
 }
 
 /** One page sends a picture that is hard to encode; returns for each quarter of a second since it began what it sent. */

@@ -33,8 +33,8 @@ const MEDIA_CODECS = [
   { kind: 'video', mimeType: 'video/AV1', clockRate: 90000 },
 ];
 
-/** Starts a worker and a server. `webRtcServer`: all transports share one port. */
-export async function start({ webRtcServer = false } = {}) {
+/** Starts a worker and a server. `webRtcServer`: the port that all transports share. */
+export async function start({ webRtcServer } = {}) {
   const worker = await mediasoup.createWorker({ logLevel: 'warn', rtcMinPort: 40000, rtcMaxPort: 49999 });
   let died = false;
   worker.on('died', () => {
@@ -44,8 +44,8 @@ export async function start({ webRtcServer = false } = {}) {
   const shared = webRtcServer
     ? await worker.createWebRtcServer({
         listenInfos: [
-          { protocol: 'udp', ip: '127.0.0.1', port: 46501 },
-          { protocol: 'tcp', ip: '127.0.0.1', port: 46501 },
+          { protocol: 'udp', ip: '127.0.0.1', port: webRtcServer },
+          { protocol: 'tcp', ip: '127.0.0.1', port: webRtcServer },
         ],
       })
     : undefined;

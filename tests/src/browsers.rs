@@ -1,5 +1,6 @@
 //! Real browsers, driven by the scripts in `tests/browser`.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,6 +14,20 @@ use crate::worker_process::binary;
 pub fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A port on the loopback interface where nobody listens, for all transports of a worker with a WebRtcServer.
+///
+/// # Panics
+/// There is none.
+pub fn free_port() -> SocketAddr {
+    let free = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
+    loop {
+        let address = free().expect("a free UDP port");
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// The folder for pictures of what browsers show.

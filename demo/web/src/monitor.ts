@@ -1,6 +1,7 @@
 import type { types } from 'mediasoup-client';
 import type { Conference, RemoteStream } from './conference';
 import { Emitter } from './emitter';
+import { Playout, wait } from './playout';
 import { compare, type Rates, type Reading, read, type Received, type Sent, Series } from './stats';
 
 /** How often figures are read, milliseconds, and how many are kept. */
@@ -13,6 +14,7 @@ export class StreamFigures {
   readonly loss = new Series(KEPT);
   readonly spatialLayer = new Series(KEPT);
   readonly temporalLayer = new Series(KEPT);
+  readonly playout = new Playout();
   now: Received | undefined;
   rates: Rates | undefined;
 }
@@ -110,6 +112,9 @@ export class Monitor extends Emitter<{ sample: undefined }> {
       const ssrc = stream.consumer.rtpParameters.encodings?.[0]?.ssrc ?? 0;
       figures.now = after.received.get(ssrc);
       figures.rates = each.get(ssrc);
+      if (figures.now?.kind === 'video') {
+        wait(stream.consumer.rtpReceiver, figures.playout.update(after.at, figures.now, after.roundTrip));
+      }
       figures.bitrate.push(figures.rates?.bitrate);
       figures.loss.push(figures.rates?.loss);
       figures.spatialLayer.push(stream.current && stream.current.spatialLayer + 1);

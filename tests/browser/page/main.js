@@ -2,6 +2,8 @@
 // window.sluice.* and looks at what comes out.
 
 import { Device } from 'mediasoup-client';
+import { Playout, wait } from '../../../demo/web/src/playout.ts';
+import { read } from '../../../demo/web/src/stats.ts';
 import { noise } from './noise.js';
 
 /** Asks the test server. */
@@ -44,6 +46,18 @@ async function open(direction, options) {
   });
   transport = opened;
   return opened;
+}
+
+/** Has a video wait as it does in the demo's page. */
+function patience(consumer) {
+  const playout = new Playout();
+  setInterval(async () => {
+    const { at, roundTrip, received } = read((await transport.getStats()).values());
+    const counts = received.get(consumer.rtpParameters.encodings[0].ssrc);
+    if (counts) {
+      wait(consumer.rtpReceiver, playout.update(at, counts, roundTrip));
+    }
+  }, 1000);
 }
 
 /** What a message is, in a form that can be compared. */
@@ -109,6 +123,9 @@ window.sluice = {
         await ask('consume', { transportId: transport.id, producerId, rtpCapabilities }),
       );
       consumers.push(consumer);
+      if (consumer.kind === 'video') {
+        patience(consumer);
+      }
       stream.addTrack(consumer.track);
       await ask('resume', { consumerId: consumer.id });
     }
@@ -220,7 +237,7 @@ window.sluice = {
       targetBitrates: [],
     };
     const reports = transport ? [...(await transport.getStats()).values()] : [];
-    let sentAt = 0;
+    let [sentAt, captured] = [0, 0];
     const byId = new Map(reports.map((report) => [report.id, report]));
     for (const report of reports) {
       if (report.type === 'inbound-rtp' && report.kind === 'video') {
@@ -234,8 +251,12 @@ window.sluice = {
       }
       if (report.type === 'outbound-rtp') {
         figures.bytesSent += report.bytesSent ?? 0;
-        figures.framesSent += report.framesSent ?? 0;
+        // Of several streams the lowest has all frames.
+        figures.framesSent = Math.max(figures.framesSent, report.framesSent ?? 0);
         sentAt = report.timestamp;
+      }
+      if (report.type === 'media-source' && report.kind === 'video') {
+        captured = report.frames ?? 0;
       }
       if (report.type === 'outbound-rtp' && report.kind === 'video') {
         figures.videoBytesSent += report.bytesSent ?? 0;
@@ -247,6 +268,8 @@ window.sluice = {
         figures.protocol = byId.get(report.remoteCandidateId)?.protocol ?? '';
       }
     }
+    // Chromium counts each spatial layer of a frame.
+    figures.framesSent = Math.min(figures.framesSent, captured);
     // Since the last time when this was at least two seconds ago.
     if (sentAt >= lastSent.at + 2000) {
       const bits = 8 * (figures.bytesSent - lastSent.bytes);

@@ -1,14 +1,13 @@
 //! A receiver behind a link that becomes wider and narrower again.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::thread;
 
 use serde_json::json;
-use tests::browsers::{drive, turn};
+use tests::browsers::{drive, free_port, turn};
 use tests::link::Link;
 use tests::relay::{Relay, Toward};
 
-use crate::loss::SERVER;
 use crate::page;
 
 /// What the link does beside being narrow.
@@ -40,14 +39,15 @@ fn control(relay: Relay) -> u16 {
 #[test]
 fn the_picture_follows_a_link_that_becomes_wider_and_narrower() {
     let _turn = turn();
-    let relay = Relay::start(SocketAddr::from(SERVER), 1).expect("a relay");
+    let server = free_port();
+    let relay = Relay::start(server, 1).expect("a relay");
     let relay_port = relay.address.port();
     let sender = json!({
         "codec": "vp8", "mode": "simulcast", "top": 2_000_000, "width": 1280, "height": 720, "noise": 30,
     });
     let receiver = json!({ "relayPort": relay_port, "initialBitrate": 600_000 });
     let scenario = json!({
-        "name": "follow", "webRtcServer": true, "control": control(relay), "seconds": 15,
+        "name": "follow", "webRtcServer": server.port(), "control": control(relay), "seconds": 15,
         "rates": [600_000, 3_000_000, 600_000], "heights": [[1, 360], [720, 720], [1, 360]],
         "bitrates": [150_000, 500_000, 2_000_000],
         "sender": page("chrome", &sender), "receiver": page("chrome", &receiver),

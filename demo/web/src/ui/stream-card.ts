@@ -86,6 +86,7 @@ export class StreamCard {
       now.freezes > 0 && `${now.freezes} freezes`,
       now.keyFrameRequests > 0 && `${now.keyFrameRequests} key frames asked for`,
       now.nacks > 0 && `${now.nacks} NACKs`,
+      figures.playout.delay > 0 && `shown ${figures.playout.delay} ms later, so that what is lost can come again`,
     ];
     setText(this.#facts, (facts || ['nothing comes yet']).filter(Boolean).join(' · '));
     this.#bitrate.update([{ label: '', colour: 1, values: figures.bitrate.values }]);
