@@ -46,7 +46,9 @@ const LEAST_REPORTED: u32 = 20;
 const BENEFIT: f64 = 1.08;
 /// A path that loses this share of packets loses reports about them too, and requests for them.
 const LOSSY: f64 = 0.02;
-/// How long after a path was found to be full its queue drains, in microseconds.
+/// A queue that is sent nothing more than what is asked for, in microseconds; how long after the path was found to be full
+/// it drains.
+const LONG_QUEUE: u64 = 100_000;
 const DRAINS: u64 = 1_000_000;
 /// How long after it was sent a lost packet is not worth to be sent again, in microseconds: a receiver that has not shown
 /// anything for so long waits for a key frame.
@@ -82,6 +84,7 @@ pub struct Outgoing {
     next: Option<u32>,
     announced: Option<(u32, u64)>,
     round_trip: u64,
+    shortest_round_trip: u64,
     reported_at: Option<u64>,
     sent_at: u64,
     next_tick: Option<u64>,
@@ -162,6 +165,7 @@ impl Outgoing {
             next: None,
             announced: None,
             round_trip: FIRST_ROUND_TRIP,
+            shortest_round_trip: u64::MAX,
             reported_at: None,
             sent_at: 0,
             next_tick: None,
@@ -272,11 +276,13 @@ impl Outgoing {
         let unreported = self.sent.resolve(feedback, now, &mut outcomes, lossy, &mut self.lost);
         outcomes.sort_unstable_by_key(|outcome| outcome.arrived_at);
         self.report(&outcomes, unreported, now);
-        // Into a queue that is full only what is asked for is sent again.
-        if self
-            .estimator
-            .full_at()
-            .is_some_and(|at| now.saturating_sub(at) < DRAINS)
+        // Into a queue that is full only what is asked for is sent again. That is a long one: trends are seen in noise too.
+        let queue = self.round_trip.saturating_sub(self.shortest_round_trip);
+        if queue > LONG_QUEUE
+            && self
+                .estimator
+                .full_at()
+                .is_some_and(|at| now.saturating_sub(at) < DRAINS)
         {
             self.lost.clear();
         }
@@ -308,6 +314,7 @@ impl Outgoing {
         }
         if let Some(newest) = newest {
             self.round_trip = now.saturating_sub(newest);
+            self.shortest_round_trip = self.shortest_round_trip.min(self.round_trip);
         }
         self.limited.update(0, self.available_bitrate(), now);
         let circumstances = Circumstances {
