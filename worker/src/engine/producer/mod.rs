@@ -185,7 +185,9 @@ impl Producer {
         // Counted by its stream, but of a payload type that means nothing inside the router.
         mapped_payload_type(&self.rtp_mapping, header.payload_type)?;
         let descriptor = describe(stream, &self.mangler, header, packet);
-        self.layer_vanished |= header.marker && stream.note_picture();
+        // Packets of padding end no picture.
+        let ends_picture = header.marker && header.payload_length > 0;
+        self.layer_vanished |= ends_picture && stream.note_picture();
         stream.count_layers(&descriptor, packet.len(), now);
         stream.note_arrival(header.sequence_number, descriptor.is_key_frame, now);
         let change = if created {
@@ -193,7 +195,7 @@ impl Producer {
         } else {
             wake(stream, header, now)
         };
-        if header.marker && self.kind == MediaKind::Video {
+        if ends_picture && self.kind == MediaKind::Video {
             self.others_go_on(index, now);
         }
         Some(Received {
