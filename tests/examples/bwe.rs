@@ -63,17 +63,17 @@ const COST: &str = "
 ## What it costs
 
 CPU of the worker for each packet that it forwards, and memory for each consumer, to 50 consumers in the clear that report
-arrivals, beside such that do not (AMD EPYC, 2 CPUs, loopback, 2 to 3 x 3 s; single rounds differ by a tenth):
+arrivals, beside such that do not (AMD EPYC, 2 CPUs, loopback, 3 x 2 s; single rounds differ by a fifth):
 
 | | no reports | reports |
 |---|---|---|
-| frames of 10 | 1.63 us, 27 KiB | 1.86 us, 74 KiB |
-| evenly spaced | 6.06 us, 26 KiB | 6.12 us, 76 KiB |
+| frames of 10 | 1.64 us, 26 KiB | 1.84 us, 79 KiB |
+| evenly spaced | 9.07 us, 26 KiB | 8.62 us, 68 KiB |
 
 These paths take all that is wanted, so frames leave whole. On one that does not they leave in two or three parts, with as many
 system calls. Half of the memory is for packets that wait: without pacing (`--maxPacingDelay=0`) it is 39 KiB, in one run of 2 s.
 
-`target/release/bench --worker target/release/worker --rounds 3 --variants burst-clear,burst-reports,spaced-clear,spaced-reports`
+`target/release/bench --worker target/release/worker --rounds 3 --seconds 2 --variants burst-clear,burst-reports,spaced-clear,spaced-reports`
 ";
 
 const HELD_OUT_HEAD: &str = "\
